@@ -1,0 +1,3 @@
+"""Flexure: a test bench for trained neural networks."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,50 @@
+"""What a probe reads: an indexed, replayable set of images, in whatever order and portions it likes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+__all__ = ["Batch", "Images"]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some images, in the order they were asked for, less those that could not be used.
+
+    Attributes:
+        x: Images ``(b, C, H, W)``, floating point, as the file or the user gave them (in [0, 1] for what ``load`` returns).
+        y: Class indices ``(b,)``, int64; -1 where there is no label.
+        index: Each image's index in the full set ``(b,)``, int64: what random numbers are keyed by.
+        skipped: ``(index, reason)`` of each image that was asked for and cannot be used (``"truncated JPEG: a/b.jpg"``).
+    """
+
+    x: torch.Tensor
+    y: torch.Tensor
+    index: torch.Tensor
+    skipped: tuple[tuple[int, str], ...] = ()
+
+
+@runtime_checkable
+class Images(Protocol):
+    """Data as probes see them. ``read`` called twice with the same positions returns the same images."""
+
+    @property
+    def name(self) -> str:
+        """Where the images come from, as printed on the page (``"digits"``, ``"folder:/data/x"``)."""
+
+    @property
+    def indices(self) -> np.ndarray:
+        """Index in the full set of the image at each position ``(n,)``, int64, strictly increasing."""
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Class names, or None where there are none."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def read(self, positions: Sequence[int]) -> Batch:
+        """The images at these positions (0 … len - 1)."""

@@ -1,0 +1,185 @@
+"""What was found: one frozen record per question, with the way to disk and back. Imports no torch."""
+
+import html
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.numpy import load_file, save
+
+from flexure.errors import ArgumentError, RunError, nearest
+
+__all__ = ["MEASURED", "Checkpoint", "Progress", "Result", "write_atomically"]
+
+MEASURED = "measured"
+_FORMAT = 1
+_KEY = b"flexure"
+
+
+class Progress(Protocol):
+    """Told by a probe how far it is; the library itself never prints."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """``done`` of ``total`` steps (forward passes, usually) are finished."""
+
+
+class Checkpoint(Protocol):
+    """Where a probe leaves its partial sums, so that a run that was stopped can go on."""
+
+    def load(self, settings: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
+        """The arrays saved last for exactly these settings, or None."""
+
+    def save(self, settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray], *, force: bool = False) -> None:
+        """Keep these arrays; calls in quick succession may be skipped unless ``force``."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """One answered question: a tidy table, the arrays too large for one, and where it all came from.
+
+    Attributes:
+        probe: Name of the probe, also its file name on disk.
+        question: The question in one sentence.
+        table: One row per measured thing, a standard error ``X_se`` beside every estimate ``X``, ``n`` and ``status``.
+            ``to_frame()`` hands out a copy.
+        arrays: Dense arrays by name (similarity matrices, sample images), read with ``result[name]``.
+        units: Unit of each column or array, in words (``"ratio"``, ``"pixels"``); columns that are missing have none.
+        provenance: Settings, seed, versions, device, hashes: everything that a repetition needs. Plain JSON values.
+        notes: What the measurement adapted, left out or wants to be known, a sentence each.
+    """
+
+    probe: str
+    question: str
+    table: pd.DataFrame
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("arrays", "units", "provenance"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        for array in self.arrays.values():
+            array.setflags(write=False)
+        object.__setattr__(self, "table", self.table.reset_index(drop=True))
+        object.__setattr__(self, "notes", tuple(self.notes))
+        if clash := sorted(set(self.arrays) & set(self.table.columns)):
+            raise ArgumentError(f"{self.probe}: {clash} name both a column and an array; names must be unique.")
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table as a pandas frame of its own; changing it does not change the result."""
+        return self.table.copy()
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """A column or an array by name, as NumPy; read-only."""
+        if name in self.arrays:
+            return self.arrays[name]
+        if name not in self.table.columns:
+            valid = [*self.table.columns, *self.arrays]
+            raise ArgumentError(f"result of {self.probe}: no column or array {name!r}. {nearest(name, valid)}")
+        values = self.table[name].to_numpy(copy=True)
+        values.setflags(write=False)
+        return values
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __repr__(self) -> str:
+        body = self.table.to_string(index=False, max_rows=20, float_format=lambda x: f"{x:.4g}")
+        extra = "".join(f"\n{name}: array {value.shape}" for name, value in self.arrays.items())
+        return f"{self.question}\n{body}{extra}" + "".join(f"\nnote: {note}" for note in self.notes)
+
+    def _repr_html_(self) -> str:
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        return f"<p><b>{html.escape(self.question)}</b></p>{self.table.to_html(index=False, escape=True)}{notes}"
+
+    def save(self, folder: str | os.PathLike) -> Path:
+        """Write ``<probe>.parquet`` (and ``<probe>.safetensors`` for arrays) into ``folder``; returns the table's path.
+
+        Each file appears whole or not at all. The table's file carries question, units, provenance and notes as JSON
+        in its schema metadata, so pandas and DuckDB read it as it is.
+        """
+        folder = Path(folder)
+        about: dict[str, Any] = {
+            "format": _FORMAT,
+            "probe": self.probe,
+            "question": self.question,
+            "units": dict(self.units),
+            "provenance": dict(self.provenance),
+            "notes": list(self.notes),
+            "arrays": None,
+        }
+        if self.arrays:
+            about["arrays"] = f"{self.probe}.safetensors"
+            packed = save({name: np.ascontiguousarray(value) for name, value in self.arrays.items()})
+            write_atomically(folder / about["arrays"], packed)
+        frame = pa.Table.from_pandas(self.table, preserve_index=False)
+        frame = frame.replace_schema_metadata({**(frame.schema.metadata or {}), _KEY: json.dumps(about).encode()})
+        sink = pa.BufferOutputStream()
+        pq.write_table(frame, sink)
+        return write_atomically(folder / f"{self.probe}.parquet", sink.getvalue().to_pybytes())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Result":
+        """Read a result back from its ``.parquet`` file; nothing in it is ever executed.
+
+        Raises:
+            RunError: The file is missing, unreadable, not one of ours, or from a newer format.
+        """
+        path = Path(path)
+        try:
+            frame = pq.read_table(path)
+            about = json.loads((frame.schema.metadata or {})[_KEY])
+        except FileNotFoundError:
+            raise RunError(f"{path}: no such file.") from None
+        except KeyError:
+            raise RunError(f"{path}: a Parquet file, but not written by Flexure (no 'flexure' metadata).") from None
+        except (OSError, ValueError, pa.ArrowException) as wrong:
+            raise RunError(f"{path}: not a readable Parquet file ({wrong}).") from wrong
+        if about["format"] > _FORMAT:
+            raise RunError(f"{path}: format {about['format']}, this version reads up to {_FORMAT}. Update Flexure.")
+        arrays = {}
+        if about["arrays"]:
+            arrays = load_file(path.with_name(Path(about["arrays"]).name))
+        return cls(
+            probe=about["probe"],
+            question=about["question"],
+            table=frame.to_pandas(),
+            arrays=arrays,
+            units=about["units"],
+            provenance=about["provenance"],
+            notes=tuple(about["notes"]),
+        )
+
+
+def write_atomically(path: str | os.PathLike, data: bytes) -> Path:
+    """Write ``data`` under a temporary name beside ``path``, flush it to disk, rename.
+
+    Raises:
+        RunError: The folder cannot be written or the disk is full; ``path`` is as it was before.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as wrong:
+        try:
+            temporary.unlink(missing_ok=True)
+        except OSError:
+            temporary = temporary  # the disk that refused the file also refuses to remove it
+        raise RunError(f"{path}: cannot be written ({wrong.strerror or wrong}). Free some space or choose another --out.") from wrong
+    return path
