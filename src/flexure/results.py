@@ -1,5 +1,6 @@
 """What was found: one frozen record per question, with the way to disk and back. Imports no torch."""
 
+import contextlib
 import html
 import json
 import os
@@ -14,11 +15,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 from safetensors.numpy import load_file, save
 
 from flexure.errors import ArgumentError, RunError, nearest
 
-__all__ = ["MEASURED", "Checkpoint", "Progress", "Result", "write_atomically"]
+__all__ = ["MEASURED", "Checkpoint", "Progress", "Result", "Run", "read", "write_atomically"]
 
 MEASURED = "measured"
 _FORMAT = 1
@@ -44,7 +46,8 @@ class Checkpoint(Protocol):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Result:
-    """One answered question: a tidy table, the arrays too large for one, and where it all came from.
+    """
+    One answered question: a tidy table, the arrays too large for one, and where it all came from.
 
     Attributes:
         probe: Name of the probe, also its file name on disk.
@@ -103,7 +106,8 @@ class Result:
         return f"<p><b>{html.escape(self.question)}</b></p>{self.table.to_html(index=False, escape=True)}{notes}"
 
     def save(self, folder: str | os.PathLike) -> Path:
-        """Write ``<probe>.parquet`` (and ``<probe>.safetensors`` for arrays) into ``folder``; returns the table's path.
+        """
+        Write ``<probe>.parquet`` (and ``<probe>.safetensors`` for arrays) into ``folder``; returns the table's path.
 
         Each file appears whole or not at all. The table's file carries question, units, provenance and notes as JSON
         in its schema metadata, so pandas and DuckDB read it as it is.
@@ -130,7 +134,8 @@ class Result:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Result":
-        """Read a result back from its ``.parquet`` file; nothing in it is ever executed.
+        """
+        Read a result back from its ``.parquet`` file; nothing in it is ever executed.
 
         Raises:
             RunError: The file is missing, unreadable, not one of ours, or from a newer format.
@@ -161,8 +166,68 @@ class Result:
         )
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Run:
+    """
+    Everything one ``examine`` found out about one network: the results, what was asked for, and where.
+
+    Attributes:
+        name: What the page calls it: the folder's name, else the specimen's.
+        spec: What was asked for (``spec.yaml``): model, data, probes with their options, seed.
+        environment: Where it ran (``env.json``): versions, device, host facts, the command.
+        results: The finished results by probe name, in the order they were measured.
+        folder: Where it lies on disk, or None.
+    """
+
+    name: str
+    spec: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    results: Mapping[str, Result]
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("spec", "environment", "results"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def __getitem__(self, probe: str) -> Result:
+        """The result of one probe."""
+        if probe not in self.results:
+            raise ArgumentError(f"run {self.name!r}: no result of {probe!r}. {nearest(probe, self.results)}")
+        return self.results[probe]
+
+    def __repr__(self) -> str:
+        rows = "".join(f"\n  {name}: {len(result)} rows" for name, result in self.results.items())
+        return (
+            f"run {self.name!r}" + (f" in {self.folder}" if self.folder else "") + (rows or "\n  nothing finished yet")
+        )
+
+
+def read(folder: str | os.PathLike) -> Run:
+    """
+    Give a run back from its folder; unfinished runs come back with what they have finished.
+
+    Raises:
+        RunError: There is no such folder, it holds no run, or a file in it cannot be read.
+    """
+    folder = Path(folder)
+    if not (folder / "spec.yaml").is_file():
+        missing = "holds no run (no spec.yaml)" if folder.is_dir() else "no such folder"
+        raise RunError(f"{folder}: {missing}. A run folder is what `flexure examine --out` writes.")
+    try:
+        spec = yaml.safe_load((folder / "spec.yaml").read_text(encoding="utf-8"))
+        path = folder / "env.json"
+        environment = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError, yaml.YAMLError) as wrong:
+        raise RunError(f"{folder}: spec.yaml or env.json cannot be read ({wrong}).") from wrong
+    asked = list(spec.get("probes", {}))
+    found = {path.stem: Result.load(path) for path in sorted(folder.glob("*.parquet"))}
+    order = sorted(found, key=lambda name: (asked.index(name) if name in asked else len(asked), name))
+    return Run(folder.resolve().name, spec, environment, {name: found[name] for name in order}, folder)
+
+
 def write_atomically(path: str | os.PathLike, data: bytes) -> Path:
-    """Write ``data`` under a temporary name beside ``path``, flush it to disk, rename.
+    """
+    Write ``data`` under a temporary name beside ``path``, flush it to disk, rename.
 
     Raises:
         RunError: The folder cannot be written or the disk is full; ``path`` is as it was before.
@@ -177,9 +242,8 @@ def write_atomically(path: str | os.PathLike, data: bytes) -> Path:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as wrong:
-        try:
+        with contextlib.suppress(OSError):  # a disk that refused the file may also refuse to remove it
             temporary.unlink(missing_ok=True)
-        except OSError:
-            temporary = temporary  # the disk that refused the file also refuses to remove it
-        raise RunError(f"{path}: cannot be written ({wrong.strerror or wrong}). Free some space or choose another --out.") from wrong
+        reason = wrong.strerror or wrong
+        raise RunError(f"{path}: cannot be written ({reason}). Free some space or choose another folder.") from wrong
     return path
