@@ -16,10 +16,12 @@ class Batch:
     Some images, in the order they were asked for, less those that could not be used.
 
     Attributes:
-        x: Images ``(b, C, H, W)``, floating point, as the file or the user gave them (in [0, 1] for what ``load`` returns).
+        x: Images ``(b, C, H, W)``, floating point, as the file or the user gave them; in [0, 1] for what ``load``
+            returns.
         y: Class indices ``(b,)``, int64; -1 where there is no label.
         index: Each image's index in the full set ``(b,)``, int64: what random numbers are keyed by.
-        skipped: ``(index, reason)`` of each image that was asked for and cannot be used (``"truncated JPEG: a/b.jpg"``).
+        skipped: ``(index, reason)`` of each image that was asked for and cannot be used
+            (``"truncated JPEG: a/b.jpg"``).
     """
 
     x: torch.Tensor
