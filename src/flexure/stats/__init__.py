@@ -2,5 +2,6 @@
 
 from flexure.stats.moments import Moments
 from flexure.stats.norms import squared_norms
+from flexure.stats.ratios import Sensitivities, sensitivities
 
-__all__ = ["Moments", "squared_norms"]
+__all__ = ["Moments", "Sensitivities", "sensitivities", "squared_norms"]

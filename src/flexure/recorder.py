@@ -1,0 +1,152 @@
+"""
+What every layer and functional op of a network emits, handed over at the moment of emission.
+
+Handing over later would hand over something else: where the next op works in place, the tensor a hook has kept is
+already the next op's result (ResNet's ``bn1`` comes back rectified). So nothing is kept here; a consumer reduces.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+__all__ = ["OUTPUT", "Emission", "Recorder", "is_block", "is_leaf"]
+
+OUTPUT = "output"
+_INPLACE = re.compile(r"^i(add|sub|mul|truediv|floordiv|matmul|pow|and|or|xor)$")
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+@dataclass(frozen=True, eq=False)
+class Emission:
+    """
+    One tensor that one op produced.
+
+    Attributes:
+        name: Where it happened, in torch.fx's way: ``layer1.0.relu_1`` is the second use of ``layer1.0.relu``.
+        kind: The module's class, or the function's name (``"Conv2d"``, ``"add"``).
+        value: The tensor, valid only until the consumer returns: the next op may overwrite it.
+    """
+
+    name: str
+    kind: str
+    value: torch.Tensor
+
+
+def is_leaf(module: nn.Module) -> bool:
+    """
+    Whether a module counts as one op: PyTorch's own layers do, containers and users' modules are looked into.
+
+    >>> is_leaf(nn.ReLU()), is_leaf(nn.Sequential(nn.ReLU()))
+    (True, False)
+    """
+    return type(module).__module__.startswith(("torch.nn", "torch.ao.nn")) and not isinstance(module, _CONTAINERS)
+
+
+def is_block(module: nn.Module) -> bool:
+    """Whether a module is a block: it holds other modules and is not a mere list of them."""
+    return not is_leaf(module) and not isinstance(module, _CONTAINERS) and next(module.children(), None) is not None
+
+
+class Recorder(TorchFunctionMode):
+    """
+    A context in which a network's forward passes report each op to ``emit``, in order of emission.
+
+    Forward hooks keep a stack of module names; a torch-function mode sees the calls between leaf modules (``+``,
+    ``flatten``, ``F.relu``). Calls that return no tensor, or hand back their input untouched, are no ops. The hooks go
+    when the context ends, also after an exception; the network is otherwise not touched.
+
+    Modules called twice and modules shared between two places keep the first place's name with ``_1``, ``_2`` … for the
+    further calls. Results of several tensors give ``name`` and ``name.1``, ``name.2`` ….
+
+    Args:
+        model: The network whose passes are watched.
+        emit: Called with each :class:`Emission`.
+        blocks: Report the outputs of blocks (modules that hold other modules) instead of ops.
+    """
+
+    def __init__(self, model: nn.Module, emit: Callable[[Emission], None], *, blocks: bool = False) -> None:
+        super().__init__()
+        self._model, self._emit, self._blocks = model, emit, blocks
+        self._stack: list[str] = []
+        self._inside_leaf = 0
+        self._calls: Counter[str] = Counter()
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+
+    def __enter__(self) -> "Recorder":
+        for name, module in self._model.named_modules():
+            self._watch(name, module)
+        self._observe_nodes(None if self._blocks else self._report)
+        return super().__enter__()
+
+    def __exit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._observe_nodes(None)
+        super().__exit__(exc_type, exc_val, exc_tb)
+
+    def begin(self) -> None:
+        """Forget the last pass; to be called before each, also after one that raised."""
+        self._stack.clear()
+        self._calls.clear()
+        self._inside_leaf = 0
+
+    def _watch(self, name: str, module: nn.Module) -> None:
+        leaf = is_leaf(module)
+        reports = (is_block(module) and module is not self._model) if self._blocks else leaf
+        kind = type(module).__name__
+
+        def enter(module: nn.Module, args: Any) -> None:
+            self._stack.append(name)
+            self._inside_leaf += leaf
+
+        def leave(module: nn.Module, args: Any, result: Any) -> None:
+            self._stack.pop()
+            self._inside_leaf -= leaf
+            if reports and not self._inside_leaf:
+                self._report(name or kind.lower(), kind, result)
+
+        self._handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+
+    def _observe_nodes(self, observer: Callable[[str, str, Any], None] | None) -> None:
+        model: Any = self._model
+        if hasattr(model, "observer"):  # an exported graph tells of its nodes itself
+            model.observer = observer
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if self._stack and not self._inside_leaf and not self._blocks:
+            name = getattr(func, "__name__", "")
+            if name != "__get__" and not _handed_back(name, result, args):
+                base = _INPLACE.sub(r"\1", name.strip("_"))
+                self._report(f"{self._stack[-1]}.{base}" if self._stack[-1] else base, base, result)
+        return result
+
+    def _report(self, name: str, kind: str, result: Any) -> None:
+        for position, value in enumerate(_tensors(result)):
+            part = f"{name}.{position}" if position else name
+            again = self._calls[part]
+            self._calls[part] += 1
+            with torch._C.DisableTorchFunction():
+                self._emit(Emission(f"{part}_{again}" if again else part, kind, value))
+
+
+def _handed_back(name: str, result: Any, args: Sequence[Any]) -> bool:
+    """Whether the call returned its first argument as it was (``contiguous`` on a contiguous tensor)."""
+    in_place = name.endswith("_") and (not name.endswith("__") or name.startswith("__i"))
+    return bool(args) and result is args[0] and not in_place
+
+
+def _tensors(result: Any) -> Iterator[torch.Tensor]:
+    if isinstance(result, torch.Tensor):
+        yield result
+    elif isinstance(result, Mapping):
+        yield from (value for value in result.values() if isinstance(value, torch.Tensor))
+    elif isinstance(result, list | tuple):
+        yield from (value for value in result if isinstance(value, torch.Tensor))
