@@ -1,3 +1,80 @@
-"""Flexure: a test bench for trained neural networks."""
+"""Flexure: a test bench for trained neural networks. Every name here is loaded on first use."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flexure.charts import chart
+    from flexure.data import load
+    from flexure.errors import (
+        ArgumentError,
+        DataError,
+        FlexureError,
+        MissingPackageError,
+        RunError,
+        SpecimenError,
+    )
+    from flexure.models import resolve
+    from flexure.page import report
+    from flexure.perturb.diffeomorphism import Diffeomorphism
+    from flexure.probes.layers import layers
+    from flexure.probes.sensitivity import sensitivity
+    from flexure.results import Result, Run, read
+    from flexure.runs.examine import examine
+    from flexure.specimen import Specimen
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "ArgumentError",
+    "DataError",
+    "Diffeomorphism",
+    "FlexureError",
+    "MissingPackageError",
+    "Result",
+    "Run",
+    "RunError",
+    "Specimen",
+    "SpecimenError",
+    "chart",
+    "examine",
+    "layers",
+    "load",
+    "read",
+    "report",
+    "resolve",
+    "sensitivity",
+]
+
+_WHERE = {
+    "ArgumentError": "flexure.errors",
+    "DataError": "flexure.errors",
+    "Diffeomorphism": "flexure.perturb.diffeomorphism",
+    "FlexureError": "flexure.errors",
+    "MissingPackageError": "flexure.errors",
+    "Result": "flexure.results",
+    "Run": "flexure.results",
+    "RunError": "flexure.errors",
+    "Specimen": "flexure.specimen",
+    "SpecimenError": "flexure.errors",
+    "chart": "flexure.charts",
+    "examine": "flexure.runs.examine",
+    "layers": "flexure.probes.layers",
+    "load": "flexure.data",
+    "read": "flexure.results",
+    "report": "flexure.page",
+    "resolve": "flexure.models",
+    "sensitivity": "flexure.probes.sensitivity",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'flexure' has no attribute {name!r}; it has {', '.join(__all__)}")
+    value = getattr(import_module(_WHERE[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

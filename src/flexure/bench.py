@@ -25,8 +25,7 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch
 
 @dataclass(frozen=True, eq=False)
 class Mounted:
-    """
-    A specimen ready to be measured.
+    """A specimen ready to be measured.
 
     Attributes:
         model: The network itself (wrappers taken off), or a copy of it where device or dtype had to change.
@@ -77,8 +76,7 @@ class Mounted:
 def mount(
     specimen: Specimen, *, device: str | torch.device | None = None, dtype: str | torch.dtype | None = None
 ) -> Iterator[Mounted]:
-    """
-    Put a specimen in evaluation mode without gradients, autocast, compilation or TF32; put all back at the end.
+    """Put a specimen in evaluation mode without gradients, autocast, compilation or TF32; put all back at the end.
 
     Restored bit for bit, also after an exception: training flags, buffers, hooks (none are left), the global random
     states of Python, NumPy and torch, and the TF32 switches. Weights and ``.grad`` are never written to. Wrappers
@@ -109,8 +107,7 @@ def mount(
 
 
 class BatchStatistics(TorchFunctionMode):
-    """
-    A context in which every batch norm normalizes by the statistics of its batch, each copy of the batch by itself.
+    """A context in which every batch norm normalizes by the statistics of its batch, each copy of the batch by itself.
 
     Rows are ``copies`` blocks of equal height (the clean images, then each disturbed copy); running statistics are
     neither read nor written. Set ``copies`` before each pass.

@@ -14,7 +14,7 @@ __all__ = ["gather", "is_main", "local_device", "rank", "shard", "start", "sum_i
 
 
 def rank() -> int:
-    """This process's number; 0 where there is only one."""
+    """Number of this process; 0 where there is only one."""
     return dist.get_rank() if _running() else 0
 
 
@@ -30,8 +30,7 @@ def is_main() -> bool:
 
 @contextmanager
 def start() -> Iterator[None]:
-    """
-    Join the processes that ``torchrun`` started, if it did; leave them at the end.
+    """Join the processes that ``torchrun`` started, if it did; leave them at the end.
 
     A process group that the caller has opened is used and left open. With one process nothing happens.
     """
@@ -55,7 +54,7 @@ def local_device() -> torch.device:
 
 
 def shard(items: Sequence[T]) -> Sequence[T]:
-    """This process's share: every ``world_size``-th item. Nothing is padded, so each item is counted once."""
+    """Share of this process: every ``world_size``-th item. Nothing is padded, so each item is counted once."""
     return items[rank() :: world_size()]
 
 

@@ -39,8 +39,7 @@ class MissingPackageError(FlexureError, ImportError):
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """
-    A sentence that lists the valid names and, where one is close, asks whether it was meant.
+    """A sentence that lists the valid names and, where one is close, asks whether it was meant.
 
     >>> nearest("sensitivty", ["sensitivity", "filters"])
     "Did you mean 'sensitivity'? Valid: filters, sensitivity."

@@ -1,5 +1,4 @@
-"""
-What every layer and functional op of a network emits, handed over at the moment of emission.
+"""What every layer and functional op of a network emits, handed over at the moment of emission.
 
 Handing over later would hand over something else: where the next op works in place, the tensor a hook has kept is
 already the next op's result (ResNet's ``bn1`` comes back rectified). So nothing is kept here; a consumer reduces.
@@ -24,8 +23,7 @@ _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 @dataclass(frozen=True, eq=False)
 class Emission:
-    """
-    One tensor that one op produced.
+    """One tensor that one op produced.
 
     Attributes:
         name: Where it happened, in torch.fx's way: ``layer1.0.relu_1`` is the second use of ``layer1.0.relu``.
@@ -39,8 +37,7 @@ class Emission:
 
 
 def is_leaf(module: nn.Module) -> bool:
-    """
-    Whether a module counts as one op: PyTorch's own layers do, containers and users' modules are looked into.
+    """Whether a module counts as one op: PyTorch's own layers do, containers and users' modules are looked into.
 
     >>> is_leaf(nn.ReLU()), is_leaf(nn.Sequential(nn.ReLU()))
     (True, False)
@@ -54,8 +51,7 @@ def is_block(module: nn.Module) -> bool:
 
 
 class Recorder(TorchFunctionMode):
-    """
-    A context in which a network's forward passes report each op to ``emit``, in order of emission.
+    """A context in which a network's forward passes report each op to ``emit``, in order of emission.
 
     Forward hooks keep a stack of module names; a torch-function mode sees the calls between leaf modules (``+``,
     ``flatten``, ``F.relu``). Calls that return no tensor, or hand back their input untouched, are no ops. The hooks go

@@ -46,8 +46,7 @@ class Checkpoint(Protocol):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Result:
-    """
-    One answered question: a tidy table, the arrays too large for one, and where it all came from.
+    """One answered question: a tidy table, the arrays too large for one, and where it all came from.
 
     Attributes:
         probe: Name of the probe, also its file name on disk.
@@ -106,8 +105,7 @@ class Result:
         return f"<p><b>{html.escape(self.question)}</b></p>{self.table.to_html(index=False, escape=True)}{notes}"
 
     def save(self, folder: str | os.PathLike) -> Path:
-        """
-        Write ``<probe>.parquet`` (and ``<probe>.safetensors`` for arrays) into ``folder``; returns the table's path.
+        """Write ``<probe>.parquet`` (and ``<probe>.safetensors`` for arrays) into ``folder``; returns the table's path.
 
         Each file appears whole or not at all. The table's file carries question, units, provenance and notes as JSON
         in its schema metadata, so pandas and DuckDB read it as it is.
@@ -134,8 +132,7 @@ class Result:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Result":
-        """
-        Read a result back from its ``.parquet`` file; nothing in it is ever executed.
+        """Read a result back from its ``.parquet`` file; nothing in it is ever executed.
 
         Raises:
             RunError: The file is missing, unreadable, not one of ours, or from a newer format.
@@ -168,8 +165,7 @@ class Result:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Run:
-    """
-    Everything one ``examine`` found out about one network: the results, what was asked for, and where.
+    """Everything one ``examine`` found out about one network: the results, what was asked for, and where.
 
     Attributes:
         name: What the page calls it: the folder's name, else the specimen's.
@@ -203,8 +199,7 @@ class Run:
 
 
 def read(folder: str | os.PathLike) -> Run:
-    """
-    Give a run back from its folder; unfinished runs come back with what they have finished.
+    """Give a run back from its folder; unfinished runs come back with what they have finished.
 
     Raises:
         RunError: There is no such folder, it holds no run, or a file in it cannot be read.
@@ -226,8 +221,7 @@ def read(folder: str | os.PathLike) -> Run:
 
 
 def write_atomically(path: str | os.PathLike, data: bytes) -> Path:
-    """
-    Write ``data`` under a temporary name beside ``path``, flush it to disk, rename.
+    """Write ``data`` under a temporary name beside ``path``, flush it to disk, rename.
 
     Raises:
         RunError: The folder cannot be written or the disk is full; ``path`` is as it was before.

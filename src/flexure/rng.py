@@ -1,5 +1,4 @@
-"""
-Random numbers that depend on (seed, purpose, image index, draw) and on nothing else.
+"""Random numbers that depend on (seed, purpose, image index, draw) and on nothing else.
 
 A counter-based generator (Philox 4x32-10; Salmon et al., *Parallel random numbers: as easy as 1, 2, 3*, 2011) is asked
 for the numbers of one image and one draw, whatever else is in the batch, on whatever device and in whatever order.
@@ -21,8 +20,7 @@ _CHUNK = 1 << 15  # blocks worked on at a time: their buffers stay in the cache 
 
 
 def key(seed: int, purpose: str) -> tuple[int, int]:
-    """
-    The two 32-bit words of the generator's key for a seed and a purpose.
+    """The two 32-bit words of the generator's key for a seed and a purpose.
 
     >>> key(0, "diffeomorphism") == key(0, "noise")
     False
@@ -32,8 +30,7 @@ def key(seed: int, purpose: str) -> tuple[int, int]:
 
 
 def philox(counter: torch.Tensor, words: tuple[int, int]) -> torch.Tensor:
-    """
-    Encrypt counters: ``(4, blocks)`` 32-bit words in int64 to as many random words, in place.
+    """Encrypt counters: ``(4, blocks)`` 32-bit words in int64 to as many random words, in place.
 
     The function of the published generator, so that its known answers apply; ten rounds.
     """
@@ -52,8 +49,7 @@ def philox(counter: torch.Tensor, words: tuple[int, int]) -> torch.Tensor:
 
 
 def integers(count: int, *, seed: int, purpose: str, index: torch.Tensor, draw: int | torch.Tensor = 0) -> torch.Tensor:
-    """
-    Uniform integers in [0, 2³²) for each image.
+    """Uniform integers in [0, 2³²) for each image.
 
     Args:
         count: How many per image.
@@ -104,8 +100,7 @@ def normal(
     draw: int | torch.Tensor = 0,
     dtype: torch.dtype = torch.float32,
 ) -> torch.Tensor:
-    """
-    Standard normal numbers, ``(b, count)``, by Box and Muller's transform; arguments as for :func:`integers`.
+    """Standard normal numbers, ``(b, count)``, by Box and Muller's transform; arguments as for :func:`integers`.
 
     Two 32-bit integers make two normals, computed in float64; the largest possible magnitude is 6.66.
     """

@@ -13,8 +13,7 @@ __all__ = ["Specimen"]
 
 @dataclass(frozen=True, eq=False)
 class Specimen:
-    """
-    A model with the meaning of its inputs and output.
+    """A model with the meaning of its inputs and output.
 
     Attributes:
         model: The network; called as ``model(x)`` on normalized images ``(b, C, H, W)``.

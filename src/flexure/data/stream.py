@@ -12,8 +12,7 @@ __all__ = ["Batch", "Images"]
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """
-    Some images, in the order they were asked for, less those that could not be used.
+    """Some images, in the order they were asked for, less those that could not be used.
 
     Attributes:
         x: Images ``(b, C, H, W)``, floating point, as the file or the user gave them; in [0, 1] for what ``load``

@@ -10,8 +10,7 @@ __all__ = ["Moments"]
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    r"""
-    First and second moments of observations :math:`z \in R^k`, for ``q`` quantities at once.
+    r"""First and second moments of observations :math:`z \in R^k`, for ``q`` quantities at once.
 
     Merging follows Chan, Golub and LeVeque (1979): means and centered products, so nothing cancels. Frozen; float64
     inside; memory ``q (1 + k + k²)`` numbers, whatever the number of observations.
