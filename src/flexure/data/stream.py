@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 
-__all__ = ["Batch", "Images"]
+__all__ = ["Batch", "Images", "labels_of", "notes_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,3 +50,13 @@ class Images(Protocol):
 
     def read(self, positions: Sequence[int]) -> Batch:
         """The images at these positions (0 … len - 1)."""
+
+
+def labels_of(images: Images) -> np.ndarray | None:
+    """Labels ``(n,)`` where a set knows them without reading an image (an attribute ``labels``), else None."""
+    return getattr(images, "labels", None)
+
+
+def notes_of(images: Images) -> tuple[str, ...]:
+    """Sentences about a set that belong beside every number measured on it (an attribute ``notes``)."""
+    return tuple(getattr(images, "notes", ()))

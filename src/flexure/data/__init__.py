@@ -1,0 +1,26 @@
+"""What we look at: indexed, replayable images, from anywhere, under the index they have in the full set."""
+
+from flexure.data.dataset import as_images
+from flexure.data.folder import FolderImages
+from flexure.data.hashing import content_hash
+from flexure.data.loading import check_name, load, names
+from flexure.data.sample import balanced, hold_out, sample
+from flexure.data.stream import Batch, Images, labels_of, notes_of
+from flexure.data.tensors import TensorImages
+
+__all__ = [
+    "Batch",
+    "FolderImages",
+    "Images",
+    "TensorImages",
+    "as_images",
+    "balanced",
+    "check_name",
+    "content_hash",
+    "hold_out",
+    "labels_of",
+    "load",
+    "names",
+    "notes_of",
+    "sample",
+]

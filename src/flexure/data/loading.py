@@ -1,0 +1,116 @@
+"""Data by name: checked before anything is read."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+from flexure import ecosystem
+from flexure.data.dataset import as_images
+from flexure.data.digits import digits, digits8
+from flexure.data.folder import FolderImages, check_folder
+from flexure.data.hub import hub_images
+from flexure.data.idx import IDX, idx_images
+from flexure.data.pictures import Size, as_size
+from flexure.data.sample import sample
+from flexure.data.stream import Images
+from flexure.data.tensors import TensorImages
+from flexure.data.vision import VISION, vision_images
+from flexure.errors import ArgumentError, DataError, nearest
+
+__all__ = ["SPLITS", "check_name", "load", "names"]
+
+SPLITS = ("test", "train")
+
+_EMBEDDED = {"digits": digits, "digits8": digits8}
+
+
+def names() -> tuple[str, ...]:
+    """Every name :func:`load` knows, beside ``folder:PATH`` and ``hub:NAME``."""
+    return (*_EMBEDDED, *IDX, *VISION)
+
+
+def check_name(name: str, *, split: str = "test") -> None:
+    """Is this a name :func:`load` would accept? Reads no data.
+
+    Raises:
+        ArgumentError: It is not, or ``split`` is neither ``"test"`` nor ``"train"``; the message holds the nearest.
+        DataError: ``folder:PATH`` names a folder that does not exist.
+    """
+    kind, colon, rest = name.partition(":")
+    if colon and kind in ("folder", "hub") and not rest:
+        raise ArgumentError(f"data {name!r}: nothing after the colon; say folder:PATH or hub:NAME.")
+    if colon and kind == "folder":
+        check_folder(rest)
+    elif not (colon and kind == "hub") and name not in names():
+        hint = f" {name} is a folder: use folder:{name}" if Path(name).expanduser().is_dir() else ""
+        raise ArgumentError(f"no data set {name!r}. {nearest(name, [*names(), 'folder:PATH', 'hub:NAME'])}{hint}")
+    if split not in SPLITS and kind != "hub":
+        raise ArgumentError(f"data {name!r}: no split {split!r}. {nearest(split, SPLITS)}")
+
+
+def load(
+    name: str,
+    *,
+    root: str | os.PathLike | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    image_size: int | Size | None = None,
+    split: str = "test",
+    download: bool = False,
+) -> Images:
+    """Which images shall the network be shown?
+
+    Args:
+        name: ``digits`` (scikit-learn's, enlarged to 28 x 28) or ``digits8`` (as they are), neither of which needs a
+            file nor has splits: all 1,797 images come; ``mnist``, ``fashion-mnist``, ``kmnist`` (IDX files under
+            ``root``, as torchvision lays them out); ``cifar10`` and the others of :func:`names` (through torchvision);
+            ``folder:PATH`` (class folders; ``split`` does not apply); ``hub:NAME`` (Hugging Face).
+        root: Where data sets lie; ``~/data`` unless given.
+        limit: Images wanted: a seeded sample in which class counts differ by at most one
+            (:func:`flexure.data.balanced`); an image keeps its index in the full set. None: all.
+        seed: Seed of the sample.
+        image_size: ``(height, width)`` or one side: images are resized (bilinear, antialiased) until they just cover
+            it, and the center is cut out. None: as they are, all of one size.
+        split: ``"test"`` or ``"train"``; for ``hub:`` any split it has.
+        download: Fetch what is missing under ``root``; never done unless asked for.
+
+    Returns:
+        Images in [0, 1], ``(C, H, W)``.
+
+    Raises:
+        ArgumentError: No such name or split (the nearest is suggested), or a ``limit`` or ``image_size`` below 1;
+            found before anything is read.
+        DataError: A file or folder is missing or damaged, there is no image, or sizes differ.
+        MissingPackageError: torchvision or datasets is needed and not installed.
+
+    >>> images = load("digits", limit=20, seed=0)
+    >>> len(images), tuple(images.read([0, 1]).x.shape)
+    (20, (2, 1, 28, 28))
+    """
+    check_name(name, split=split)
+    size = as_size(image_size)
+    if limit is not None and limit < 1:
+        raise ArgumentError(f"limit must be at least 1; got {limit}. Leave it out to use every image.")
+    if name.startswith("folder:"):
+        return FolderImages(name.removeprefix("folder:"), limit=limit, seed=seed, image_size=size)
+    place = Path("~/data" if root is None else root).expanduser()
+    return sample(as_images(_all_images(name, place, split, size, download)), limit, seed=seed)
+
+
+def _all_images(name: str, root: Path, split: str, size: Size | None, download: bool) -> Images:
+    if name.startswith("hub:"):
+        return hub_images(name.removeprefix("hub:"), split, download=download, image_size=size)
+    if name in VISION:
+        return vision_images(name, root, split, download=download, image_size=size)
+    found = _EMBEDDED[name]() if name in _EMBEDDED else _idx(name, root, split, download)
+    return dataclasses.replace(found, image_size=size)
+
+
+def _idx(name: str, root: Path, split: str, download: bool) -> TensorImages:
+    try:
+        return idx_images(name, root, split)
+    except DataError:
+        if not download:
+            raise
+        getattr(ecosystem.torchvision().datasets, IDX[name])(str(root), download=True)
+        return idx_images(name, root, split)

@@ -1,0 +1,79 @@
+"""Optional packages: imported when first needed, and where one is missing, the way to get it."""
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+
+from flexure.errors import MissingPackageError
+
+__all__ = ["datasets", "timm", "torchvision"]
+
+_SCHEMAS = (
+    ("torchvision::nms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"),
+    ("torchvision::qnms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"),
+)
+
+
+def torchvision() -> ModuleType:
+    """The package torchvision, also where its compiled part does not fit the installed torch.
+
+    A plain import is tried first. If that fails because its operators are unknown (a build for CUDA beside a torch for
+    CPU), two of them are declared by name, without code, and it is imported again: models, data sets and transforms
+    then work, box operations do not.
+
+    Raises:
+        MissingPackageError: It is not installed, or cannot be imported either way.
+    """
+    with _explained("torchvision", "vision"):
+        try:
+            return importlib.import_module("torchvision")
+        except RuntimeError as wrong:
+            if "torchvision::" not in str(wrong):
+                raise
+            _forget("torchvision")
+            _declare_operators()
+            return importlib.import_module("torchvision")
+
+
+def timm() -> ModuleType:
+    """The package timm; it needs torchvision, which is imported first, guarded."""
+    torchvision()
+    with _explained("timm", "vision"):
+        return importlib.import_module("timm")
+
+
+def datasets() -> ModuleType:
+    """The package datasets of Hugging Face."""
+    with _explained("datasets", "hub"):
+        return importlib.import_module("datasets")
+
+
+@contextlib.contextmanager
+def _explained(package: str, extra: str) -> Iterator[None]:
+    get = f'pip install "flexure[{extra}]"'
+    try:
+        yield
+    except ModuleNotFoundError as wrong:
+        what = f"{package} is needed" if wrong.name == package else f"{package} needs {wrong.name}"
+        raise MissingPackageError(f"{what}, which is not installed: {get}", name=wrong.name) from wrong
+    except (ImportError, RuntimeError, OSError, AttributeError) as wrong:
+        raise MissingPackageError(
+            f"{package} is installed but cannot be imported ({wrong}). It may have been built for another version of "
+            f"torch: {get}",
+            name=package,
+        ) from wrong
+
+
+def _declare_operators() -> None:
+    import torch
+
+    for name, schema in _SCHEMAS:
+        torch.library.define(name, schema)
+
+
+def _forget(package: str) -> None:
+    """Drop what a failed import left behind, so that the next one starts afresh."""
+    for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+        del sys.modules[name]
