@@ -1,7 +1,9 @@
 """Keyed random numbers: the published answers, independence of everything but the key, and the right law."""
 
 import math
+import random
 
+import numpy as np
 import pytest
 import torch
 
@@ -64,3 +66,30 @@ def test_uniforms_lie_strictly_inside_the_unit_interval():
     u = rng.uniform(100_000, seed=0, purpose="u", index=torch.arange(2))
     assert 0 < u.min() < u.max() < 1
     assert abs(u.mean() - 0.5) <= 4 * math.sqrt(1 / 12 / u.numel())
+
+
+def _from_each_generator() -> tuple[float, float, float]:
+    return random.random(), np.random.random(), torch.rand(1).item()  # noqa: NPY002
+
+
+def test_global_generators_are_seeded_inside_and_go_on_undisturbed_outside():
+    with rng.seeded(7):
+        first = _from_each_generator()
+    with rng.seeded(11):
+        before = _from_each_generator()
+        with rng.seeded(7):
+            again = _from_each_generator()
+        after = _from_each_generator()
+    with rng.seeded(11):
+        plain = _from_each_generator(), _from_each_generator()
+    assert first == again
+    assert (before, after) == plain
+
+
+def test_global_generators_come_back_also_after_an_exception():
+    with rng.seeded(3):
+        expected = _from_each_generator()
+    with rng.seeded(3):
+        with pytest.raises(ZeroDivisionError), rng.seeded(1):
+            raise ZeroDivisionError
+        assert _from_each_generator() == expected

@@ -7,10 +7,14 @@ The integers are the same everywhere; floating-point numbers are equal to roundi
 
 import hashlib
 import math
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 
-__all__ = ["integers", "key", "normal", "uniform"]
+__all__ = ["integers", "key", "normal", "seeded", "uniform"]
 
 _MASK = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -113,6 +117,28 @@ def normal(
     torch.mul(radius, angle.sin_(), out=u[..., 1])
     out.copy_(u)
     return out.view(len(index), -1)[:, :count]
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed the global generators of Python, NumPy and torch inside, and leave them as they were outside.
+
+    For code that draws from them and cannot be told otherwise: the initialization of layers, dropout. CUDA's
+    generators are included once CUDA is in use.
+    """
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    on_gpu = torch.cuda.is_initialized()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if on_gpu else []):
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        torch.default_generator.manual_seed(seed)
+        if on_gpu:
+            torch.cuda.manual_seed_all(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
 
 
 def _chunks(rows: int, blocks: int):
