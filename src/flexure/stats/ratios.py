@@ -52,7 +52,8 @@ def sensitivities(
 
     Rounds repeat the same images with new draws. The covariance of an image's values over one round,
     :math:`C = A + W/d`, splits into what belongs to the image, :math:`A`, and the draws' share, with :math:`W`
-    estimated within images; the mean over :math:`K` rounds has :math:`A + W/(dK)`.
+    estimated within images; the mean over :math:`K` rounds has :math:`A + W/(dK)`, where the variance that :math:`A`
+    gives to a ratio is taken as 0 if its estimate is negative.
 
     Args:
         moments: Of ``z``, over images and rounds; ``n`` counts images times rounds.
@@ -66,11 +67,9 @@ def sensitivities(
     a, b, v = moments.mean.unbind(1)
     pairs = torch.ones_like(n) if same_pairs else n / (n - 1)
     spread = 2 * (v - drift) * pairs
-    covariance = moments.covariance.clone()
-    floor = covariance.clone()
-    floor[:, :2, :2] -= within / draws
-    if rounds > 1:
-        covariance[:, :2, :2] -= within / draws * (1 - 1 / rounds)
+    covariance = moments.covariance
+    draws_share = torch.zeros_like(covariance)
+    draws_share[:, :2, :2] = within / draws
     zero = torch.zeros_like(a)
     slopes = {
         "D": torch.stack([1 / spread, zero, -2 * a * pairs / spread**2], 1),
@@ -78,11 +77,15 @@ def sensitivities(
         "R": torch.stack([1 / b, -a / b**2, zero], 1),
     }
     values = {"D": a / spread, "G": b / spread, "R": a / b}
-    errors = {f"{name}_se": _standard_error(slope, covariance, n) for name, slope in slopes.items()}
-    errors["R_floor"] = _standard_error(slopes["R"], floor, n)
+    errors = {}
+    for name, slope in slopes.items():
+        total, drawn = _variance(slope, covariance), _variance(slope, draws_share)
+        floor = (total - drawn).clamp(min=0)
+        errors[f"{name}_se"] = ((total if rounds == 1 else floor + drawn / rounds) / n).sqrt()
+    errors["R_floor"] = (floor / n).sqrt()
     return Sensitivities(**{name: value.cpu().numpy() for name, value in (values | errors).items()})
 
 
-def _standard_error(slope: torch.Tensor, covariance: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
-    variance = torch.einsum("qi,qij,qj->q", slope, covariance, slope)
-    return (variance.clamp(min=0) / n).sqrt()
+def _variance(slope: torch.Tensor, covariance: torch.Tensor) -> torch.Tensor:
+    """Variance of a linear combination of an image's numbers."""
+    return torch.einsum("qi,qij,qj->q", slope, covariance, slope).clamp(min=0)

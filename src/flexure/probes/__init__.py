@@ -1,0 +1,96 @@
+"""The explicit table of probes: what `examine` can ask, where the answer is computed, what it costs."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any
+
+from flexure.errors import ArgumentError, nearest
+
+__all__ = ["PROBES", "Probe", "check_probes", "defaults"]
+
+Passes = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A line of the table.
+
+    Attributes:
+        name: What users type; also the function's name.
+        module: Where the function is; imported when it is needed.
+        passes: From the probe's options to how often the whole set goes through a network: at least, at most.
+        check: Raises ArgumentError for values of options that the probe would refuse; computes nothing.
+        opt_in: Whether it runs only where it is asked for by name.
+    """
+
+    name: str
+    module: str
+    passes: Callable[[Mapping[str, Any]], Passes]
+    check: Callable[[Mapping[str, Any]], None]
+    opt_in: bool = False
+
+    def load(self) -> Callable[..., Any]:
+        """The probe's function."""
+        return getattr(import_module(self.module), self.name)
+
+    def cost(self, options: Mapping[str, Any]) -> Passes:
+        """How many passes over the data these options need: at least, at most."""
+        return self.passes({**defaults(self.load()), **options})
+
+    def refuse(self, options: Mapping[str, Any]) -> None:
+        """Refuse values that the probe itself would refuse.
+
+        Raises:
+            ArgumentError: A value is out of range, or two options exclude each other.
+        """
+        self.check({**defaults(self.load()), **options})
+
+
+def defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    """The keyword-only parameters of a function that have a default, by name."""
+    found = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in found if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
+
+
+def check_probes(names: Iterable[str]) -> tuple[str, ...]:
+    """These names, each once, or those of every probe that runs unasked where there are none.
+
+    Raises:
+        ArgumentError: A name is not in the table; the message names the nearest one.
+    """
+    chosen = tuple(dict.fromkeys(names))
+    for name in chosen:
+        if name not in PROBES:
+            raise ArgumentError(f"no probe {name!r}. {nearest(name, PROBES)}")
+    return chosen or tuple(name for name, probe in PROBES.items() if not probe.opt_in)
+
+
+def _sensitivity_passes(options: Mapping[str, Any]) -> Passes:
+    """Clean once, then a deformed and a noisy copy per draw; as often again for every initialised network."""
+    initialized = options["initialized"]
+    networks = 1 + (initialized if isinstance(initialized, int) else _count(initialized))
+    most = options["draws"] if options["precision"] is None else max(options["draws"], options["max_draws"])
+    return networks * (1 + 2 * options["draws"]), networks * (1 + 2 * most)
+
+
+def _check_sensitivity(options: Mapping[str, Any]) -> None:
+    from flexure.probes._settings import Settings
+
+    Settings(**{name: options[name] for name in Settings.__dataclass_fields__}).diffeomorphism()
+
+
+def _count(modules: Any) -> int:
+    return len(modules) if isinstance(modules, list | tuple) else 1
+
+
+PROBES: Mapping[str, Probe] = MappingProxyType(
+    {
+        probe.name: probe
+        for probe in [
+            Probe("sensitivity", "flexure.probes.sensitivity", _sensitivity_passes, _check_sensitivity),
+        ]
+    }
+)
