@@ -116,7 +116,7 @@ def normal(
     torch.mul(radius, angle.cos(), out=u[..., 0])
     torch.mul(radius, angle.sin_(), out=u[..., 1])
     out.copy_(u)
-    return out.view(len(index), -1)[:, :count]
+    return out.view(len(index), 2 * pairs)[:, :count]
 
 
 @contextmanager
