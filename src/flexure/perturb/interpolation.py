@@ -38,8 +38,8 @@ def pull_back(x: torch.Tensor, fields: torch.Tensor, interpolation: str = "bilin
 
     Cost: one ``grid_sample`` (Gaussian: 9 in float32, 16 in float64) and a grid of the size of ``fields``.
     Exact case: where both sides are powers of two (32, 64, 256), whole displacements, zero among them, move pixels bit
-    for bit. At other sizes positions are rounded by about ``side * 6e-8`` pixels in float32 (2e-6 at 28, 1.3e-5 at
-    224), and so is a field of zeros; ``nearest`` is exact for whole displacements at every size.
+    for bit. At other sizes positions are off by up to ``side * 1.2e-7`` pixels in float32 (3e-6 at 28, 2.7e-5 at
+    224), also where nothing moves; ``nearest`` is exact for whole displacements at every size.
     """
     check_interpolation(interpolation)
     _check_shapes(x, fields)

@@ -7,6 +7,7 @@ import torch
 
 from flexure import rng
 from flexure.errors import ArgumentError, nearest
+from flexure.stats import squared_norms
 
 __all__ = ["MATCHES", "match_magnitude", "sphere"]
 
@@ -52,7 +53,8 @@ def sphere(
     working = torch.promote_types(dtype, torch.float32)
     count = like[0].numel() if len(like) else 0
     g = rng.normal(count, seed=seed, purpose=PURPOSE, index=index.to(like.device), draw=draw, dtype=working)
-    g *= (_per_image(magnitude, like, working) / torch.linalg.vector_norm(g, dim=1))[:, None]
+    scale = _per_image(magnitude, like) / squared_norms(g).sqrt_()
+    g *= scale.to(working)[:, None]
     return g.view(like.shape).to(dtype)
 
 
@@ -69,7 +71,7 @@ def match_magnitude(
         sigma: Norm of the noise where it is fixed, in the unit of the images; given then and only then.
 
     Returns:
-        Norms ``(b,)``, in the unit and dtype of the images (float32 for half precisions).
+        Norms ``(b,)``, in the unit of the images, float64.
 
     Raises:
         ArgumentError: No such way to match, or ``sigma`` is missing, not wanted, negative or not finite.
@@ -78,23 +80,22 @@ def match_magnitude(
         raise ArgumentError(f"noise: no way {match!r} to match its norm. {nearest(match, MATCHES)}")
     if (match == "fixed") != (sigma is not None):
         raise ArgumentError(f"noise: sigma goes with match='fixed' alone; got match={match!r} and sigma={sigma}.")
-    dtype = torch.promote_types(clean.dtype, torch.float32)
     if sigma is not None:
-        return _per_image(sigma, clean, dtype)
-    norms = torch.linalg.vector_norm((deformed.to(dtype) - clean.to(dtype)).flatten(1), dim=1)
-    return MATCHES[match](norms)
+        return _per_image(sigma, clean)
+    dtype = torch.promote_types(clean.dtype, torch.float32)
+    return MATCHES[match](squared_norms((deformed.to(dtype) - clean.to(dtype)).flatten(1)).sqrt_())
 
 
-def _per_image(magnitude: float | torch.Tensor, like: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def _per_image(magnitude: float | torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     if not isinstance(magnitude, torch.Tensor):
         if not 0 <= magnitude < float("inf"):
             raise ArgumentError(f"noise: its norm must be finite, 0 or more; got {magnitude}.")
-        magnitude = torch.tensor(magnitude, dtype=dtype)
+        magnitude = torch.tensor(magnitude, dtype=torch.float64)
     if magnitude.dim() > 1 or magnitude.numel() not in (1, len(like)):
         raise ArgumentError(
             f"noise: one norm, or one for each of {len(like)} images; got shape {tuple(magnitude.shape)}."
         )
-    return magnitude.to(like.device, dtype).expand(len(like))
+    return magnitude.to(like.device, torch.float64).expand(len(like))
 
 
 def _same(norms: torch.Tensor) -> torch.Tensor:
