@@ -20,6 +20,7 @@ ROOMS = [
     "specimen",
     "bench",
     "recorder",
+    "survey",
     "perturb",
     "data",
     "models",

@@ -1,0 +1,283 @@
+"""One network, every question that applies: run the probes, and keep each answer the moment it is there."""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from flexure import distributed
+from flexure.bench import choose_device, weights_hash
+from flexure.data import Images, as_images, content_hash
+from flexure.errors import ArgumentError, FlexureError, RunError
+from flexure.probes import PROBES, check_probes, defaults
+from flexure.results import Progress, Result, Run
+from flexure.runs.environment import environment, now
+from flexure.runs.folder import RunFolder
+from flexure.runs.options import Options, check_options
+from flexure.runs.spec import Spec
+from flexure.specimen import Specimen
+
+__all__ = ["IncompleteRunError", "examine", "examine_spec", "plan"]
+
+Listener = Callable[[str], Progress]
+
+
+class IncompleteRunError(RunError):
+    """Some probes failed; what the others measured is in ``run``, and in the folder if there is one."""
+
+    def __init__(self, message: str, run: Run) -> None:
+        super().__init__(message)
+        self.run = run
+
+
+def examine(
+    specimen: Specimen | nn.Module,
+    data: Any,
+    *,
+    probes: Sequence[str] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    seed: int = 0,
+    batch_size: int = 64,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype = "float32",
+    out: str | os.PathLike | None = None,
+    resume: bool = False,
+    progress: Listener | None = None,
+) -> Run:
+    """What do all probes say about this network?
+
+    Every probe that applies is asked in turn. Each result is written to ``out`` the moment it is finished; partial
+    sums of the one at work are written every few seconds. A probe that fails does not keep the others from running.
+
+    Args:
+        specimen: The network; never written to.
+        data: Images: what :func:`flexure.load` returns, a ``Dataset``, a ``DataLoader`` or tensors.
+        probes: Names of the probes; None: those that run unasked.
+        options: Options by probe, as the probe's own function takes them.
+        seed: Every random number follows from it.
+        batch_size: Rows of one forward pass, at most.
+        device: ``"auto"``, ``"cpu"``, ``"cuda:1"``, …; None: where the network lies.
+        dtype: Numbers of the network while it is measured.
+        out: Run folder to write; None: nothing is written.
+        resume: Go on with the run that lies in ``out``, to the identical result.
+        progress: Called with a probe's name; returns who is told how far that probe is.
+
+    Returns:
+        The run, with one result per probe.
+
+    Raises:
+        ArgumentError: An unknown probe or option, found before anything is measured.
+        RunError: ``out`` cannot be written, or holds another run.
+        IncompleteRunError: Some probes failed; those that did not are in its ``run``.
+
+    Cost: the sum over the probes; :func:`plan` counts their passes beforehand.
+    """
+    mounted = Specimen.of(specimen)
+    images = as_images(data)
+    chosen = {name: dict((options or {}).get(name, {})) for name in check_probes(probes or ())}
+    if unused := sorted(set(options or {}) - set(chosen)):
+        raise ArgumentError(f"options given for {', '.join(unused)}, which will not run ({', '.join(chosen)} will).")
+    spec = Spec.of(
+        {
+            "model": mounted.name,
+            "data": images.name,
+            "probes": _plain(chosen),
+            "seed": seed,
+            "batch_size": batch_size,
+            "device": str(choose_device(device, mounted.model)),
+            "dtype": str(dtype).removeprefix("torch."),
+        },
+        source="examine",
+    )
+    return _Examination(spec, mounted, images, check_options(chosen), progress).carry_out(out, resume=resume)
+
+
+def examine_spec(
+    spec: Spec,
+    specimen: Specimen,
+    images: Images,
+    *,
+    initial: nn.Module | None = None,
+    out: str | os.PathLike | None = None,
+    resume: bool = False,
+    progress: Listener | None = None,
+    command: str | None = None,
+) -> Run:
+    """The same for a spec, with the network and the images that it names already at hand.
+
+    Args:
+        spec: What is asked for; its ``probes`` are run, or where there are none those that run unasked.
+        specimen: The network.
+        images: The images.
+        initial: The network before training; probes that compare with initialised networks get it.
+        out: Run folder to write.
+        resume: Go on with the run in it.
+        progress: As for :func:`examine`.
+        command: The command that made the run, for the page.
+    """
+    chosen = {name: spec.probes.get(name, {}) for name in spec.probes or check_probes(())}
+    options = check_options(chosen)
+    if initial is not None:
+        options = {name: _compared(name, own, initial) for name, own in options.items()}
+    spec = spec.model_copy(update={"probes": _plain(chosen)})
+    return _Examination(spec, specimen, images, options, progress, command).carry_out(out, resume=resume)
+
+
+def plan(options: Mapping[str, Mapping[str, Any]], images: int, *, initial: bool = False) -> list[str]:
+    """How often the images will go through a network, a sentence per probe.
+
+    Args:
+        options: The probes to run, with their options.
+        images: Number of images.
+        initial: Whether a network before training is measured beside it.
+    """
+    sentences = []
+    for name, own in options.items():
+        extra = {"initialized": 1} if initial and "initialized" not in own else {}
+        least, most = PROBES[name].cost({**own, **extra})
+        passes = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        sentences.append(f"{name}: {passes} passes over {images:,} images")
+    return sentences
+
+
+@dataclass
+class _Examination:
+    """One run under way."""
+
+    spec: Spec
+    specimen: Specimen
+    images: Images
+    options: Options
+    progress: Listener | None = None
+    command: str | None = None
+
+    def carry_out(self, out: str | os.PathLike | None, *, resume: bool) -> Run:
+        if resume and out is None:
+            raise ArgumentError("resume=True needs out=, the folder of the run to go on with.")
+        about = environment(
+            device=str(choose_device(self.spec.device, self.specimen.model)),
+            world_size=distributed.world_size(),
+            command=self.command,
+        )
+        with self._folder(out, resume) as folder:
+            about |= _earlier(folder) if folder else {}
+            results, errors = self._ask_all(folder, about)
+            run = self._run(folder, results, about)
+        if errors:
+            raise _summary(errors, run)
+        return run
+
+    def _folder(self, out: str | os.PathLike | None, resume: bool) -> AbstractContextManager[RunFolder | None]:
+        if out is None:
+            return nullcontext()
+        found = {"weights_hash": weights_hash(self.specimen.model), "data_hash": content_hash(self.images)}
+        for name, value in found.items():
+            if getattr(self.spec, name) not in (None, value):
+                what = {"weights_hash": "the network's weights", "data_hash": "the images"}[name]
+                raise RunError(
+                    f"{what} have changed since the spec was written: {name} was {getattr(self.spec, name)}, is "
+                    f"{value}. Restore them, or take the line {name} out of a spec of your own."
+                )
+        self.spec = self.spec.model_copy(update=found)
+        rank, world_size = distributed.rank(), distributed.world_size()
+        return RunFolder.hold(out, self.spec, resume=resume, rank=rank, world_size=world_size)
+
+    def _ask_all(
+        self, folder: RunFolder | None, about: dict[str, Any]
+    ) -> tuple[dict[str, Result], dict[str, FlexureError]]:
+        results = folder.finished() if folder else {}
+        errors: dict[str, FlexureError] = {}
+        _describe(folder, about)
+        for name in self.options:
+            if name in results:
+                continue
+            try:
+                results[name] = self._ask(name, folder)
+            except RunError:
+                raise
+            except FlexureError as wrong:
+                errors[name] = wrong
+                about["errors"] = {name: f"{type(wrong).__name__}: {wrong}" for name, wrong in errors.items()}
+                _describe(folder, about)
+        about["finished"] = now()
+        _describe(folder, about)
+        return results, errors
+
+    def _ask(self, name: str, folder: RunFolder | None) -> Result:
+        """One probe; where it is interrupted, what it has handed over so far is on disk."""
+        sums = folder.partial_sums(name) if folder else None
+        try:
+            result = PROBES[name].load()(
+                self.specimen,
+                self.images,
+                **self.options[name],
+                seed=self.spec.seed,
+                batch_size=self.spec.batch_size,
+                device=self.spec.device,
+                dtype=self.spec.dtype,
+                progress=self.progress(name) if self.progress else None,
+                checkpoint=sums,
+            )
+        except RunError:
+            raise
+        except BaseException:
+            if sums is not None:
+                sums.flush()
+            raise
+        if folder is not None:
+            folder.keep(result)
+        return result
+
+    def _run(self, folder: RunFolder | None, results: dict[str, Result], about: dict[str, Any]) -> Run:
+        spec = folder.spec if folder else self.spec
+        name = folder.path.resolve().name if folder else self.specimen.name
+        plain = spec.model_dump(mode="json", exclude_none=True)
+        return Run(name, plain, about, results, folder.path if folder else None)
+
+
+def _describe(folder: RunFolder | None, about: Mapping[str, Any]) -> None:
+    if folder is not None:
+        folder.describe(about)
+
+
+def _earlier(folder: RunFolder) -> dict[str, Any]:
+    """What the folder says about the parts of the run before this one; the first command stays the run's command."""
+    path = folder.path / "env.json"
+    if not path.is_file():
+        return {}
+    before = json.loads(path.read_text(encoding="utf-8"))
+    return {"command": before["command"], "earlier": [*before.pop("earlier", []), before]}
+
+
+def _summary(errors: Mapping[str, FlexureError], run: Run) -> FlexureError:
+    """The error itself where it is the only thing to tell, else one that says what failed and what is there."""
+    if len(errors) == 1 and not run.results:
+        return next(iter(errors.values()))
+    told = " ".join(f"{name}: {wrong}" for name, wrong in errors.items())
+    there = f" What was measured ({', '.join(run.results)}) is kept." if run.results else ""
+    return IncompleteRunError(f"{len(errors)} of {len(errors) + len(run.results)} probes failed. {told}{there}", run)
+
+
+def _compared(name: str, options: Mapping[str, Any], initial: nn.Module) -> dict[str, Any]:
+    if "initialized" in options:
+        raise ArgumentError(f"{name}.initialized and the weights before training (initial) exclude each other.")
+    knows = "initialized" in defaults(PROBES[name].load())
+    return {**options, "initialized": [initial]} if knows else dict(options)
+
+
+def _plain(value: Any) -> Any:
+    """The same as JSON values; a network is named by its class and weights."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, nn.Module):
+        return f"{type(value).__name__} {weights_hash(value)}"
+    return str(value)

@@ -1,0 +1,228 @@
+"""The folder of one run: ``spec.yaml``, ``env.json``, a file per finished probe, and the partial sums of the others."""
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from flexure.errors import RunError
+from flexure.results import Result, Run, read, write_atomically
+from flexure.runs.spec import HASHES, Spec
+
+__all__ = ["PartialSums", "RunFolder", "default_folder", "fresh", "latest"]
+
+PARTIAL = ".partial"
+_PAUSE = 5.0  # seconds between two saves of partial sums
+
+
+class PartialSums:
+    """Where one process leaves the sums of an unfinished probe; fulfils ``results.Checkpoint``."""
+
+    def __init__(self, path: Path, *, pause: float = _PAUSE) -> None:
+        self.path = path
+        self._pause = pause
+        self._saved_at = time.monotonic()
+        self._waiting: tuple[str, dict[str, np.ndarray]] | None = None
+
+    def load(self, settings: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
+        """The arrays saved last for exactly these settings, or None.
+
+        Raises:
+            RunError: The file is damaged.
+        """
+        if not self.path.is_file():
+            return None
+        try:
+            with safe_open(self.path, framework="numpy") as file:
+                if (file.metadata() or {}).get("settings") != _digest(settings):
+                    return None
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        except (OSError, SafetensorError) as wrong:
+            raise RunError(
+                f"{self.path}: partial sums cannot be read ({wrong}). Delete the file to start over."
+            ) from wrong
+
+    def save(self, settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray], *, force: bool = False) -> None:
+        """Keep a copy of these arrays; written at most every few seconds, at once with ``force``."""
+        self._waiting = _digest(settings), {name: np.array(value, order="C") for name, value in arrays.items()}
+        if force or time.monotonic() - self._saved_at >= self._pause:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was handed over last, if it has not been written yet."""
+        if self._waiting is None:
+            return
+        settings, arrays = self._waiting
+        write_atomically(self.path, save(arrays, metadata={"settings": settings}))
+        self._waiting, self._saved_at = None, time.monotonic()
+
+
+class RunFolder:
+    """A run's folder, held by one writer.
+
+    Attributes:
+        path: The folder.
+        spec: What was asked for, including what earlier calls asked of the same network and data.
+    """
+
+    def __init__(self, path: Path, spec: Spec, *, rank: int = 0, world_size: int = 1) -> None:
+        self.path, self.spec = path, spec
+        self._rank, self._world_size = rank, world_size
+
+    @classmethod
+    @contextmanager
+    def hold(
+        cls, path: str | os.PathLike, spec: Spec, *, resume: bool = False, rank: int = 0, world_size: int = 1
+    ) -> Iterator["RunFolder"]:
+        """Hold the folder ``path`` for writing, made if need be; released at the end.
+
+        With several processes the first alone locks and writes.
+
+        Raises:
+            RunError: It cannot be written, another process writes to it, or it holds a run already: any run without
+                ``resume``, one with other settings even with it.
+        """
+        folder = Path(path)
+        if rank > 0:
+            yield cls(folder, spec, rank=rank, world_size=world_size)
+            return
+        with _locked(folder):
+            folder_of = cls(folder, _reconciled(folder, spec, resume), rank=rank, world_size=world_size)
+            write_atomically(folder / "spec.yaml", folder_of.spec.to_yaml().encode())
+            yield folder_of
+
+    @staticmethod
+    def check(path: str | os.PathLike, spec: Spec, *, resume: bool = False) -> None:
+        """Refuse early what :meth:`hold` would refuse, before weights and data are read.
+
+        Raises:
+            RunError: As for :meth:`hold`.
+        """
+        with _locked(Path(path)):
+            _reconciled(Path(path), spec, resume)
+
+    def finished(self) -> dict[str, Result]:
+        """Results that lie in the folder, by probe."""
+        return {
+            name: Result.load(path) for name in self.spec.probes if (path := self.path / f"{name}.parquet").is_file()
+        }
+
+    def partial_sums(self, probe: str) -> PartialSums:
+        """Where this process keeps the partial sums of a probe."""
+        suffix = f".rank{self._rank}of{self._world_size}" if self._world_size > 1 else ""
+        return PartialSums(self.path / PARTIAL / f"{probe}{suffix}.safetensors")
+
+    def keep(self, result: Result) -> None:
+        """Write a finished result, then remove its partial sums."""
+        if self._rank > 0:
+            return
+        result.save(self.path)
+        for file in (self.path / PARTIAL).glob(f"{result.probe}.*safetensors"):
+            file.unlink()
+        if (self.path / PARTIAL).is_dir() and not any((self.path / PARTIAL).iterdir()):
+            (self.path / PARTIAL).rmdir()
+
+    def describe(self, environment: Mapping[str, Any]) -> None:
+        """Write ``env.json``."""
+        if self._rank == 0:
+            text = json.dumps(dict(environment), indent=2, ensure_ascii=False)
+            write_atomically(self.path / "env.json", f"{text}\n".encode())
+
+    def run(self) -> Run:
+        """The run as it lies in the folder."""
+        return read(self.path)
+
+
+def default_folder(model: str, data: str) -> Path:
+    """Where a run goes that was given no folder.
+
+    >>> default_folder("torchvision:resnet18", "folder:/data/street signs").as_posix()
+    'runs/resnet18-street-signs'
+    """
+    network = Path(model.rpartition(":")[2]).stem
+    images = Path(data.rpartition(":")[2]).name
+    return Path("runs") / (re.sub(r"[^A-Za-z0-9._]+", "-", f"{network}-{images}").strip("-.") or "run")
+
+
+def fresh(path: str | os.PathLike) -> Path:
+    """``path``, or with the first free number behind it: ``runs/demo``, ``runs/demo-2``, …"""
+    return next(candidate for candidate in _numbered(Path(path)) if not candidate.exists())
+
+
+def latest(path: str | os.PathLike) -> Path:
+    """The last of those that :func:`fresh` has handed out; ``path`` itself where there is none."""
+    found = Path(path)
+    for candidate in _numbered(found):
+        if not candidate.exists():
+            return found
+        found = candidate
+    return found
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    yield path
+    number = 2
+    while True:
+        yield path.with_name(f"{path.name}-{number}")
+        number += 1
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / ".lock", blocking=False)
+        lock.acquire()
+    except filelock.Timeout:
+        raise RunError(f"{folder}: another process is writing to this folder. Wait for it or choose another.") from None
+    except OSError as wrong:
+        raise RunError(f"{folder}: cannot be written ({wrong.strerror or wrong}). Choose another folder.") from wrong
+    try:
+        for leftover in folder.glob(".*.tmp"):
+            leftover.unlink()
+        yield
+    finally:
+        lock.release()
+
+
+def _reconciled(folder: Path, spec: Spec, resume: bool) -> Spec:
+    """The spec to write: the stored one with what is new, where the two agree."""
+    if not (folder / "spec.yaml").is_file():
+        return spec
+    stored = Spec.read(folder / "spec.yaml")
+    differing = _differences(stored, spec)
+    if differing:
+        raise RunError(f"{folder}: holds a run with other settings ({'; '.join(differing)}). Choose another folder.")
+    if not resume:
+        raise RunError(
+            f"{folder}: holds this very run already. Go on with it by --resume (resume=True), or choose another folder."
+        )
+    return stored.model_copy(update={"probes": {**stored.probes, **spec.probes}})
+
+
+def _differences(stored: Spec, spec: Spec) -> Sequence[str]:
+    """``field: stored → asked`` for everything that decides the numbers and is not the same."""
+    old, new = stored.settings(), spec.settings()
+    known = [name for name in new if not (name in HASHES and new[name] is None)]  # not known before they are read
+    found = [f"{name}: {old[name]!r} there, {new[name]!r} asked for" for name in known if old[name] != new[name]]
+    both = [name for name in spec.probes if name in stored.probes]
+    wanted = spec.model_dump(mode="json")["probes"]
+    return found + [
+        f"options of {name}: {stored.probes[name]} there, {wanted[name]} asked for"
+        for name in both
+        if stored.probes[name] != wanted[name]
+    ]
+
+
+def _digest(settings: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(dict(settings), sort_keys=True, default=str).encode()).hexdigest()

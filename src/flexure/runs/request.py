@@ -1,0 +1,170 @@
+"""What was asked for on the command line or in a file, checked before anything is read, then carried out."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from torch import nn
+
+from flexure import data, distributed, models
+from flexure.errors import RunError
+from flexure.results import Run
+from flexure.runs import demo
+from flexure.runs.examine import Listener, examine_spec, plan
+from flexure.runs.folder import RunFolder, default_folder, fresh, latest
+from flexure.runs.options import merge_settings, parse_settings
+from flexure.runs.spec import HASHES, Spec, check_names, read_fields
+from flexure.specimen import Specimen
+
+__all__ = ["Request", "prepare", "request"]
+
+Say = Callable[[str], None]
+_Numbers = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run that can begin.
+
+    Attributes:
+        spec: What to measure.
+        out: Run folder.
+        resume: Whether to go on with what is in it.
+        demo: Whether the network has to be trained first.
+    """
+
+    spec: Spec
+    out: Path
+    resume: bool = False
+    demo: bool = False
+
+    def agreed(self) -> "Request":
+        """The same on every process: a folder that one of them found free is free no longer once it is used."""
+        return distributed.gather(self)[0]
+
+    def carry_out(self, *, progress: Listener | None = None, say: Say = lambda text: None) -> Run:
+        """Train if need be, read network and images, measure, write the folder.
+
+        Args:
+            progress: As for :func:`flexure.examine`; also called with ``"training"``.
+            say: Told in a sentence what is about to be done.
+
+        Raises:
+            RunError: The folder cannot be written, or holds another run; found before anything is read.
+        """
+        if distributed.is_main():
+            RunFolder.check(self.out, self.spec, resume=self.resume)
+        if self.demo:
+            told = progress("training") if progress is not None else None
+            demo.train(self.out, seed=self.spec.seed, progress=told, say=say)
+        specimen, images, initial = prepare(self.spec)
+        say(f"network: {_network(specimen)}")
+        say(f"images: {len(images):,} of {images.name}")
+        for sentence in plan(self.spec.probes, len(images), initial=initial is not None):
+            say(sentence)
+        return examine_spec(
+            self.spec, specimen, images, initial=initial, out=self.out, resume=self.resume, progress=progress
+        )
+
+
+def request(
+    given: Mapping[str, Any],
+    *,
+    probes: Iterable[str] = (),
+    settings: Iterable[str] = (),
+    config: str | os.PathLike | None = None,
+    out: str | os.PathLike | None = None,
+    resume: bool = False,
+) -> Request:
+    """Put together what flags, a file or a run folder say, and check every name in it.
+
+    Args:
+        given: Fields of a :class:`Spec` that were given; they win over the file's.
+        probes: Names of the probes to run; none: those of the file, else those that run unasked.
+        settings: Options as ``probe.option=value``; they win over the file's.
+        config: YAML file with fields of a spec.
+        out: Run folder; None: a fresh one under ``runs``, or with ``resume`` the last one of that name.
+        resume: Go on with the run in ``out``; its ``spec.yaml`` then supplies what was not given.
+
+    Raises:
+        ArgumentError: A name, option or value is wrong; nothing has been read but the file.
+    """
+    parsed = parse_settings(settings)
+    if resume and config is None and "model" not in given:
+        config, out = _stored(out)
+    fields, text = read_fields(config) if config is not None else ({}, "")
+    is_demo = "model" not in given and "model" not in fields
+    if is_demo:
+        out = _folder(out, demo.FOLDER, resume)
+        fields = {**fields, **demo.fields(out, {**fields, **given})}
+    elif not given.keys() <= _INCIDENTAL:
+        fields = {name: value for name, value in fields.items() if name not in HASHES}
+    asked = merge_settings(fields.get("probes"), parsed, probes)
+    source = str(config) if config is not None else "flexure examine"
+    spec = Spec.of({**fields, **given, "probes": asked}, source=source, text=text)
+    check_names(spec, trained=not is_demo)
+    return Request(spec, _folder(out, default_folder(spec.model, spec.data), resume), resume, is_demo)
+
+
+_INCIDENTAL = {"device", "dtype", "batch_size", "trust", "download"}
+
+
+def _stored(out: str | os.PathLike | None) -> tuple[Path | None, Path]:
+    """The spec in the folder to go on with, and the folder."""
+    folder = latest(demo.FOLDER) if out is None else Path(out)
+    if (folder / "spec.yaml").is_file():
+        return folder / "spec.yaml", folder
+    if out is not None:
+        raise RunError(f"{folder}: holds no run to go on with (no spec.yaml). Leave --resume out to start one.")
+    return None, folder
+
+
+def prepare(spec: Spec) -> tuple[Specimen, data.Images, nn.Module | None]:
+    """The network, the images, and the network before training where one is named.
+
+    Raises:
+        FlexureError: A file is missing, or weights or images do not fit; the message says which.
+    """
+    specimen = _resolved(spec, spec.weights)
+    images = data.load(
+        spec.data,
+        root=spec.root,
+        limit=spec.limit if spec.hold_out is None else None,
+        seed=spec.seed,
+        image_size=spec.image_size or specimen.image_size,
+        split=spec.split,
+        download=spec.download,
+    )
+    if spec.hold_out is not None:
+        images = data.sample(data.hold_out(images, spec.hold_out, seed=spec.seed)[1], spec.limit, seed=spec.seed)
+    initial = _resolved(spec, spec.initial).model if spec.initial is not None else None
+    return specimen, images, initial
+
+
+def _resolved(spec: Spec, weights: str | None) -> Specimen:
+    return models.resolve(
+        spec.model,
+        weights=weights,
+        normalize=spec.normalize,
+        image_size=spec.image_size,
+        num_classes=spec.num_classes,
+        trust=spec.trust,
+        seed=spec.seed,
+    )
+
+
+def _folder(out: str | os.PathLike | None, default: Path, resume: bool) -> Path:
+    if out is not None:
+        return Path(out)
+    return latest(default) if resume else fresh(default)
+
+
+def _network(specimen: Specimen) -> str:
+    parameters = sum(p.numel() for p in specimen.model.parameters())
+    pixels = "taken as they are"
+    if specimen.normalize is not None:
+        mean, std = ("/".join(f"{value:.3g}" for value in part) for part in cast(_Numbers, specimen.normalize))
+        pixels = f"normalized by mean {mean} and std {std}"
+    return f"{specimen.name}, {parameters:,} parameters, pixels {pixels}"
