@@ -33,6 +33,7 @@ class MeanReduction:
         self.drift = [torch.zeros(op.features, dtype=torch.float64, device=device) for op in self.ops]
         self.left_out = np.zeros(len(self.ops), dtype=np.int64)
         self.first_left_out = np.full(len(self.ops), -1, dtype=np.int64)
+        self._room = torch.empty(_WORKSPACE, dtype=torch.uint8, device=device)
         self.begin()
 
     def begin(self) -> None:
@@ -51,9 +52,9 @@ class MeanReduction:
             raise SpecimenError(f"op {name!r} changes its shape from batch to batch; now {tuple(value.shape)}.")
         copies = value.reshape(1 + 2 * draws, images, -1)
         first = place not in self._clean
-        norms = _changes(copies, center if first else None)
-        if first:
-            sums = copies[0].sum(0, dtype=center.dtype).sub_(center, alpha=images)
+        sums = torch.zeros_like(center) if first else None
+        norms = self._distances(copies, center, sums)
+        if sums is not None:
             self._clean[place] = norms[-1], sums
         self._changes.setdefault(place, []).append(norms[: 2 * draws].view(2, draws, images))
 
@@ -77,6 +78,35 @@ class MeanReduction:
             self.drift[place].add_(sums)
         self._count_left_out(keep, index)
         self.begin()
+
+    def _distances(self, copies: torch.Tensor, center: torch.Tensor, sums: torch.Tensor | None) -> torch.Tensor:
+        """Squared distances of each further copy from the first ``(k, images)``.
+
+        With ``sums`` also, in a last row, those of the first from ``center``, whose differences are added to ``sums``.
+        ``copies`` is ``(1 + k, images, features)``. Differences are taken in the features' own precision (at least
+        float32), a piece of the batch at a time.
+        """
+        n_copies, images, width = copies.shape
+        dtype = center.dtype
+        rows = n_copies if sums is not None else n_copies - 1
+        step = max(1, min(images, _WORKSPACE // max(1, rows * width * dtype.itemsize)))
+        room = self._space(rows * step * width, dtype)
+        out = []
+        for part in copies.split(step, 1):
+            space = room[: rows * part.shape[1] * width].view(rows, -1, width)
+            clean, others = part[0], part[1:]
+            torch.sub(others, clean, out=space[: n_copies - 1])
+            if sums is not None:
+                torch.sub(clean, center, out=space[-1])
+                sums += space[-1].sum(0)
+            out.append(squared_norms(space.view(-1, width)).view(rows, -1))
+        return out[0] if len(out) == 1 else torch.cat(out, 1)
+
+    def _space(self, count: int, dtype: torch.dtype) -> torch.Tensor:
+        """Room for ``count`` numbers: the same memory again and again, unless one image alone needs more."""
+        if self._room.nbytes < count * dtype.itemsize:
+            self._room = torch.empty(count * dtype.itemsize, dtype=torch.uint8, device=self._room.device)
+        return self._room.view(dtype)[:count]
 
     def _count_left_out(self, keep: torch.Tensor, index: torch.Tensor) -> None:
         if bool(keep.all()):
@@ -133,28 +163,6 @@ class MeanReduction:
         sizes = [op.features for op in self.ops]
         self.drift = [part.clone() for part in torch.from_numpy(arrays["drift"].copy()).to(device).split(sizes)]
         self.left_out, self.first_left_out = arrays["left_out"].copy(), arrays["first_left_out"].copy()
-
-
-def _changes(copies: torch.Tensor, center: torch.Tensor | None) -> torch.Tensor:
-    """Squared distances of each further copy from the first, and of the first from ``center``: ``(…, images)``.
-
-    ``copies`` is ``(1 + k, images, features)``. Differences are taken in the features' own precision (at least
-    float32), a piece of the batch at a time.
-    """
-    n_copies, images, width = copies.shape
-    dtype = torch.promote_types(copies.dtype, torch.float32)
-    rows = n_copies if center is not None else n_copies - 1
-    step = max(1, min(images, _WORKSPACE // max(1, rows * width * dtype.itemsize)))
-    room = torch.empty(rows, step, width, dtype=dtype, device=copies.device)
-    out = torch.empty(rows, images, dtype=torch.float64, device=copies.device)
-    for start in range(0, images, step):
-        part = copies[:, start : start + step]
-        space = room[:, : part.shape[1]]
-        torch.sub(part[1:], part[:1], out=space[: n_copies - 1])
-        if center is not None:
-            torch.sub(part[0], center, out=space[-1])
-        out[:, start : start + step] = squared_norms(space.reshape(-1, width)).view(rows, -1)
-    return out
 
 
 def _without_constants(found: Sensitivities, spread: np.ndarray, scale: np.ndarray, ops: Sequence[Op]) -> Sensitivities:

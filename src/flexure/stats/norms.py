@@ -22,10 +22,10 @@ def squared_norms(rows: torch.Tensor) -> torch.Tensor:
     if rows.dtype in (torch.float16, torch.bfloat16):
         rows = rows.float()
     whole = rows.shape[1] // _WIDTH * _WIDTH
-    total = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
-    if whole:
-        blocks = torch.linalg.vector_norm(rows[:, :whole].unflatten(1, (-1, _WIDTH)), dim=2)
-        total += blocks.double().square_().sum(1)
+    if whole == 0:
+        return torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64).square_()
+    blocks = torch.linalg.vector_norm(rows[:, :whole].unflatten(1, (-1, _WIDTH)), dim=2)
+    total = torch.linalg.vector_norm(blocks, dim=1, dtype=torch.float64).square_()
     if whole < rows.shape[1]:
-        total += torch.linalg.vector_norm(rows[:, whole:], dim=1).double().square_()
+        total += torch.linalg.vector_norm(rows[:, whole:], dim=1, dtype=torch.float64).square_()
     return total
