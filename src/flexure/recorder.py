@@ -73,6 +73,7 @@ class Recorder(TorchFunctionMode):
         self._inside_leaf = 0
         self._calls: Counter[str] = Counter()
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._tells = hasattr(model, "observer")  # an exported graph tells of its nodes itself
 
     def __enter__(self) -> "Recorder":
         for name, module in self._model.named_modules():
@@ -111,13 +112,13 @@ class Recorder(TorchFunctionMode):
         self._handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
 
     def _observe_nodes(self, observer: Callable[[str, str, Any], None] | None) -> None:
-        model: Any = self._model
-        if hasattr(model, "observer"):  # an exported graph tells of its nodes itself
+        if self._tells:
+            model: Any = self._model
             model.observer = observer
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if self._stack and not self._inside_leaf and not self._blocks:
+        if self._stack and not (self._inside_leaf or self._blocks or self._tells):
             name = getattr(func, "__name__", "")
             if name != "__get__" and not _handed_back(name, result, args):
                 base = _INPLACE.sub(r"\1", name.strip("_"))

@@ -226,6 +226,17 @@ def _ended(row: Mapping[str, Any], floor: float, settings: Settings) -> str:
     return f"precision not reached after {row['draws']} draws ({relative:.1%})".replace("%", " %")
 
 
+def _folding(passes: Passes, settings: Settings) -> str:
+    """What is to be said of deformations that fold, judged on the first draw of at most 64 images."""
+    x, index, _ = usable(passes.images, _spread(len(passes.images), _PILOT), passes.mounted)
+    found = settings.diffeomorphism().folds(index, *x.shape[-2:], seed=settings.seed)
+    if settings.fold == "reject" and int(found.attempts.max()) > 1:
+        drawn = int(found.attempts.sum())
+        return f"Deformations that fold were drawn again: {drawn} drawn for {len(index)} that do not fold."
+    folded = int(found.folded.sum())
+    return f"{folded} of {len(index)} deformations looked at fold the image over itself." if folded else ""
+
+
 def _cost(passes: Passes) -> dict[str, int]:
     """Rows forward and clean rows passed again, over all processes."""
     rows, extra = np.sum(distributed.gather((passes.rows, passes.extra_clean)), axis=0)
@@ -244,6 +255,8 @@ def _notes(passes: Passes, settings: Settings, n: int) -> tuple[str, ...]:
         notes.append(
             f"Out of memory at batch_size={settings.batch_size}; went on with {min(smallest)} rows per forward pass."
         )
+    if folding := _folding(passes, settings):
+        notes.append(folding)
     if passes.group_size is not None:
         notes.append(f"Groups of {passes.group_size} images, in the images' order, share what belongs to a batch.")
     return tuple(notes)
