@@ -49,9 +49,8 @@ def read_idx(path: str | os.PathLike, ndim: int) -> np.ndarray:
     except (OSError, EOFError) as wrong:
         raise DataError(f"{path}: cannot be read ({wrong}).") from wrong
     if data[:4] != bytes((0, 0, _UNSIGNED_BYTES, ndim)) or len(data) < 4 + 4 * ndim:
-        raise DataError(
-            f"{path}: not an IDX file of bytes with {ndim} axes (it begins with {data[:4].hex() or 'nothing'})."
-        )
+        begins = f"begins with {data[:4].hex()}" if data else "is empty"
+        raise DataError(f"{path}: not an IDX file of bytes with {ndim} axes (it {begins}).")
     shape = tuple(np.frombuffer(data, ">u4", ndim, offset=4).tolist())
     found = len(data) - 4 - 4 * ndim
     if found != math.prod(shape):
