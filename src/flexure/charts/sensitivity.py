@@ -1,0 +1,227 @@
+"""Curves over depth of how far each layer moves: D, G and R with their error bands, on a log axis."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from functools import reduce
+from operator import and_
+from typing import Any
+
+import altair as alt
+
+from flexure.charts.depth import FITTING, Depth, depth_of
+from flexure.charts.records import GIVEN, INITIALIZED, column, records
+from flexure.charts.scales import Z95, LogAxis, log_axis, short
+from flexure.charts.theme import INK, MUTED, color_scale, configured, shape_scale
+from flexure.errors import ArgumentError, nearest
+from flexure.results import Result
+
+__all__ = ["QUANTITIES", "draw"]
+
+QUANTITIES = {
+    "R": (
+        "R = D / G: a smooth deformation against noise",
+        "Squared change under a smooth deformation ÷ squared change under {noise}.",
+    ),
+    "D": (
+        "D: sensitivity to a smooth deformation",
+        "Squared change under a smooth deformation ÷ squared distance of two images.",
+    ),
+    "G": ("G: sensitivity to noise", "Squared change under {noise} ÷ squared distance of two images."),
+}
+_WIDTH, _HEIGHT = 640, 300
+_STROKE = {"symbolType": "stroke", "symbolSize": 420, "symbolStrokeWidth": 2.2, "symbolOpacity": 1}
+_NOISE = {"fixed": "noise of a fixed size"}
+
+Rows = list[dict[str, Any]]
+Picks = dict[str, alt.Parameter]
+
+
+def draw(
+    results: Sequence[Result], labels: Sequence[str], *, y: str | Sequence[str] | None = None, legend: bool = True
+) -> Any:
+    """How does the sensitivity of each layer change with depth?
+
+    Ops stand in order of emission; a gap in a curve is an op that was not measured. Bands are value ± 1.96 standard
+    errors. A click on a legend's entry singles out a run or a set of weights; one on a kind of op leaves that kind
+    alone, and the curve then runs through it.
+
+    Args:
+        results: Results of ``sensitivity``.
+        labels: A distinct name for each.
+        y: ``"R"`` (default), ``"D"``, ``"G"``, or several of them for one panel each.
+        legend: Whether to draw legends.
+
+    Raises:
+        ArgumentError: ``y`` names something else, or nothing.
+    """
+    wanted = ["R"] if y is None else [y] if isinstance(y, str) else list(y)
+    if unknown := [name for name in wanted or [""] if name not in QUANTITIES]:
+        raise ArgumentError(
+            f"chart of sensitivity: y={unknown[0]!r} cannot be drawn. {nearest(unknown[0], QUANTITIES)}"
+        )
+    depth = depth_of([[str(name) for name in column(result, "layer", "")] for result in results])
+    rows = records(results, labels, depth.positions)
+    picks = _picks(rows, legend)
+    noise = _NOISE.get(_match(results), "noise of the same size")
+    panels = [_panel(rows, depth, name, noise, picks, legend and i == 0) for i, name in enumerate(wanted)]
+    panels[0] = panels[0].add_params(*picks.values())  # the panel with the legends; the others look on
+    picture = panels[0] if len(panels) == 1 else alt.vconcat(*panels, spacing=28)
+    names = alt.param(name="layer_names", value={f"{at:g}": text for at, text in depth.labels.items()})
+    return configured(picture.add_params(names, alt.param(name="layer_ticks", value=depth.values)))
+
+
+def _match(results: Sequence[Result]) -> str:
+    found = {str(result.provenance.get("settings", {}).get("match")) for result in results}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _picks(rows: Rows, legend: bool) -> Picks:
+    """What a click can single out: a run, a set of weights, a kind of op; only where there is a choice."""
+    how = {"bind": "legend"} if legend else {"on": "click[false]", "clear": False}  # then others may set it
+    choices = {name: {row[name] for row in rows} for name in ("run", "weights", "kind")}
+    return {
+        name: alt.selection_point(name=name, fields=[name], **how) for name, found in choices.items() if len(found) > 1
+    }
+
+
+def _panel(rows: Rows, depth: Depth, name: str, noise: str, picks: Picks, legend: bool) -> alt.LayerChart:
+    errors = [row[f"{name}_se"] for row in rows]
+    axis = log_axis([row[name] for row in rows], errors, include=1.0 if name == "R" else None)
+    base = _computed(alt.Chart(alt.InlineData(values=rows)), name, axis)
+    if "kind" in picks:
+        base = base.transform_filter(picks["kind"])
+    base = base.encode(x=_x(depth))
+    shown = [picks[key] for key in ("run", "weights") if key in picks]
+    y = _y(axis, name)
+    color = _color(rows, legend)
+    layers = [*_curves(base, color, y, rows, shown, legend), _ends(rows, color, name, axis, shown)]
+    if name == "R":
+        layers = [_rule(y), *layers, *_rule_in_words(noise)]
+    title, what = QUANTITIES[name]
+    subtitle = [f"{what.format(noise=noise)} Bands: 95 % intervals.", *axis.remarks]
+    title = alt.TitleParams(title, subtitle=subtitle)
+    return alt.layer(*layers, title=title).properties(width=_WIDTH, height=_HEIGHT)
+
+
+def _computed(chart: alt.Chart, name: str, axis: LogAxis) -> alt.Chart:
+    """Value, ends of the band and the texts of the tooltip, worked out where the chart is drawn."""
+    is_shown = f"isValid(datum.{name}) && datum.{name} > 0"
+    has_band = f"{is_shown} && isValid(datum.{name}_se)"
+    texts = {
+        f"{q} ± se": f"isValid(datum.{q}) ? format(datum.{q}, '.4~g') + ' ± ' + "
+        f"(isValid(datum.{q}_se) ? format(datum.{q}_se, '.2~g') : '?') : 'not measured'"
+        for q in QUANTITIES
+    }
+    return chart.transform_calculate(
+        value=f"{is_shown} ? datum.{name} : null",
+        low=f"{has_band} ? max({axis.low!r}, datum.{name} - {Z95} * datum.{name}_se) : null",
+        high=f"{has_band} ? datum.{name} + {Z95} * datum.{name}_se : null",
+        **texts,
+    )
+
+
+def _x(depth: Depth) -> alt.X:
+    widths = sorted(FITTING)[1:]
+    which = " + ".join(f"(width >= {width} ? 1 : 0)" for width in widths)
+    axis = alt.Axis(
+        title=depth.title or None, values=alt.expr(f"layer_ticks[{which}]"), labelExpr="layer_names[datum.value]",
+        labelAngle=0 if depth.title else -40, labelAlign="center" if depth.title else "right", labelBaseline="top",
+        labelLimit=120, labelOverlap=False, tickCount=999, grid=True, gridDash=[1, 3],
+    )  # fmt: skip
+    return alt.X("x:Q", scale=alt.Scale(domain=list(depth.domain), nice=False, zero=False), axis=axis)
+
+
+def _y(axis: LogAxis, name: str) -> dict[str, Any]:
+    scale = alt.Scale(type="log", domain=[axis.low, axis.high], nice=False)
+    look = alt.Axis(
+        title=name, titleAngle=0, titleAlign="right", titleY=-8, titleX=-8, format="~g", values=axis.ticks, grid=True
+    )
+    return {"scale": scale, "axis": look}
+
+
+def _curves(
+    base: alt.Chart, color: alt.Color, y: dict[str, Any], rows: Rows, shown: list[alt.Parameter], legend: bool
+) -> list[alt.Chart]:
+    """The band, the line and the points of every run and set of weights."""
+    crowd = len(rows) / max(len(_distinct(rows, "run")) * len(_distinct(rows, "weights")), 1)
+    is_fresh = alt.datum.weights == INITIALIZED
+    width = alt.condition(is_fresh, alt.value(1.2), alt.value(2.0 if crowd <= 80 else 1.5))
+    base = base.encode(color=color, detail="weights:N")
+    bounds = {"y": alt.Y("low:Q", **y), "y2": "high:Q"}
+    band = base.mark_area().encode(**bounds, opacity=_dimmed(shown, 0.15, 0.02))
+    base = base.encode(y=alt.Y("value:Q", **y), opacity=_dimmed(shown, 1.0, 0.12))
+    line = base.mark_line(strokeJoin="round").encode(strokeDash=_dash(rows, legend), strokeWidth=width)
+    point = base.mark_point(size=44 if crowd <= 30 else 24 if crowd <= 80 else 12, strokeWidth=1.1).encode(
+        shape=_shape(rows, legend),
+        fill=_color(rows, legend, alt.Fill),
+        fillOpacity=alt.condition(is_fresh, alt.value(0), alt.value(1)),
+        tooltip=_tooltip(),
+    )
+    return [band, line, point]
+
+
+def _distinct(rows: Rows, name: str) -> list[str]:
+    return list(dict.fromkeys(row[name] for row in rows))
+
+
+def _color(rows: Rows, legend: bool, channel: type = alt.Color) -> Any:
+    runs = _distinct(rows, "run")
+    return channel("run:N", scale=color_scale(runs), legend=_legend(legend and len(runs) > 1, _STROKE))
+
+
+def _dash(rows: Rows, legend: bool) -> alt.StrokeDash:
+    scale = alt.Scale(domain=[GIVEN, INITIALIZED], range=[[1, 0], [5, 3]])
+    look = _STROKE | {"symbolStrokeColor": MUTED}
+    return alt.StrokeDash(
+        "weights:N", scale=scale, legend=_legend(legend and len(_distinct(rows, "weights")) > 1, look)
+    )
+
+
+def _shape(rows: Rows, legend: bool) -> alt.Shape:
+    kinds = [str(kind) for kind, _ in Counter(row["kind"] for row in rows).most_common()]
+    gray = {"symbolFillColor": MUTED, "symbolStrokeColor": MUTED, "symbolOpacity": 1, "orient": "bottom"}
+    return alt.Shape("kind:N", scale=shape_scale(kinds), legend=_legend(legend and len(kinds) > 1, gray))
+
+
+def _tooltip() -> list[alt.Tooltip]:
+    facts = [alt.Tooltip(f"{name}:N") for name in ("layer", "kind", "shape", "run", "weights")]
+    numbers = [alt.Tooltip(f"{name} ± se:N") for name in QUANTITIES]
+    return [*facts, *numbers, alt.Tooltip("n:Q", title="images"), alt.Tooltip("status:N")]
+
+
+def _legend(is_shown: bool, symbols: dict[str, Any]) -> alt.Legend | None:
+    columns = alt.expr("max(2, floor(width / 112))")
+    return alt.Legend(title=None, columns=columns, **symbols) if is_shown else None
+
+
+def _dimmed(shown: list[alt.Parameter], full: float, faint: float) -> Any:
+    return alt.condition(reduce(and_, shown), alt.value(full), alt.value(faint)) if shown else alt.value(full)
+
+
+def _rule(y: dict[str, Any]) -> alt.Chart:
+    return alt.Chart(alt.InlineData(values=[{}])).mark_rule(color=INK, opacity=0.6).encode(y=alt.datum(1, **y))
+
+
+def _rule_in_words(noise: str) -> list[alt.Chart]:
+    """The words, on a halo of the page's color that keeps them legible over curves."""
+    words = f"width > 460 ? 'R = 1: as sensitive to a smooth deformation as to {noise}' : 'R = 1'"
+    where = {"y": alt.datum(1), "x": alt.value("width"), "text": alt.value(alt.expr(words))}
+    look = {"align": "right", "baseline": "bottom", "dx": -4, "dy": -4, "fontSize": 11}
+    one = alt.Chart(alt.InlineData(values=[{}]))
+    halo = one.mark_text(stroke="white", strokeWidth=4, strokeJoin="round", opacity=0.85, **look)
+    return [halo.encode(**where), one.mark_text(color=MUTED, **look).encode(**where)]
+
+
+def _ends(rows: Rows, color: alt.Color, name: str, axis: LogAxis, shown: list[alt.Parameter]) -> alt.Chart:
+    """The value at the output, beside the end of each curve, where it would not lie on another."""
+    free: Rows = []
+    nearest_allowed = 0.06 * math.log(axis.high / axis.low)
+    for row in {(row["run"], row["weights"]): row for row in rows}.values():
+        value = row[name] or 0
+        if value > 0 and all(abs(math.log(value / other[name])) > nearest_allowed for other in free):
+            free.append(row)
+    data = [{key: row[key] for key in ("x", "run", "weights")} | {"end": row[name]} for row in free]
+    data = [row | {"text": short(row["end"])} for row in data]
+    text = alt.Chart(alt.InlineData(values=data)).mark_text(align="left", dx=9, fontSize=12, fontWeight=600)
+    return text.encode(x="x:Q", y="end:Q", text="text:N", color=color, opacity=_dimmed(shown, 1.0, 0.12))

@@ -1,0 +1,80 @@
+"""Numbers as a reader wants them: as many digits as the error supports, no more."""
+
+import math
+from dataclasses import dataclass
+
+from flexure.charts.scales import Z95
+
+__all__ = ["Number", "interval", "number", "plain"]
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@dataclass(frozen=True)
+class Number:
+    """A value with its standard error, as text.
+
+    Attributes:
+        value: The value.
+        error: The standard error, empty where there is none.
+        power: ``×10⁻⁵`` and the like, empty where it is not needed; it applies to both.
+    """
+
+    value: str
+    error: str = ""
+    power: str = ""
+
+    def __str__(self) -> str:
+        both = f"{self.value} ± {self.error}" if self.error else self.value
+        return f"({both}){self.power}" if self.power and self.error else both + self.power
+
+
+def number(value: float | None, error: float | None = None) -> Number | None:
+    """The value with its error to two significant digits, the value to the same place; None where there is no value.
+
+    >>> str(number(0.07003, 0.00318)), str(number(0.65, None)), str(number(3.21e-6, 4.4e-7))
+    ('0.0700 ± 0.0032', '0.650', '(3.21 ± 0.44)×10⁻⁶')
+    """
+    if value is None or not math.isfinite(value):
+        return None
+    exponent = math.floor(math.log10(abs(value))) if value else 0
+    power = exponent if not -4 < exponent < 5 else 0
+    value = value / 10.0**power
+    times = "×10" + str(power).translate(_SUPERSCRIPTS) if power else ""
+    if error is None or not math.isfinite(error):
+        return Number(plain(value), power=times)
+    error = error / 10.0**power
+    places = _places(error) if error > 0 else _places(value, digits=4)
+    return Number(_fixed(value, places), _fixed(error, places) if error > 0 else "0", times)
+
+
+def interval(value: float | None, error: float | None) -> str:
+    """The 95 % interval, value ± 1.96 standard errors, in words; empty where there is none.
+
+    >>> interval(0.07003, 0.00318)
+    '0.0638 to 0.0763'
+    """
+    if value is None or error is None or not math.isfinite(value) or not math.isfinite(error):
+        return ""
+    places = _places(error) if error > 0 else _places(value, digits=4)
+    return f"{_fixed(value - Z95 * error, places)} to {_fixed(value + Z95 * error, places)}"
+
+
+def plain(value: float, digits: int = 3) -> str:
+    """A number of its own to so many significant digits.
+
+    >>> plain(0.65), plain(1234.5), plain(12.0)
+    ('0.650', '1234', '12.0')
+    """
+    return _fixed(value, _places(value, digits))
+
+
+def _places(value: float, digits: int = 2) -> int:
+    """Digits after the point that show so many significant ones."""
+    if value == 0 or not math.isfinite(value):
+        return digits
+    return min(max(digits - 1 - math.floor(math.log10(abs(value))), 0), 12)
+
+
+def _fixed(value: float, places: int) -> str:
+    return f"{value:.{places}f}".replace("-", "−")

@@ -1,0 +1,121 @@
+"""One panel per probe: which results it shows, what it computes from them, and the template that arranges it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flexure.charts.draw import distinct
+from flexure.page.embed import Picture
+from flexure.page.facts import NOT_RECORDED, command_of, rows_of, tree
+from flexure.page.numbers import number
+from flexure.page.sensitivity import sensitivity
+from flexure.results import Result, Run
+
+__all__ = ["Panel", "panels"]
+
+_CONTENT: Mapping[str, tuple[Callable[..., Any], str]] = {"sensitivity": (sensitivity, "sensitivity.html")}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One question and its answer, for one or several runs.
+
+    Attributes:
+        probe: Name of the probe.
+        question: The question in a sentence.
+        template: File that arranges the panel.
+        content: What the template needs, made by the probe's own function; for a probe without one, the tables.
+        pictures: The charts in it.
+        labels: Names of the runs.
+        facts: Per run, network, data, number of images and seed in one line.
+        notes: Remark and the runs that make it.
+        commands: Command and the runs it made.
+        setup: How it was measured: label, one phrase per run, or a single one where all agree.
+        provenance: Per run, everything that was recorded, flat.
+    """
+
+    probe: str
+    question: str
+    template: str
+    content: Any
+    pictures: list[Picture]
+    labels: list[str]
+    facts: list[str]
+    notes: list[tuple[str, str]]
+    commands: list[tuple[str, str]]
+    setup: list[tuple[str, list[str]]]
+    provenance: list[tuple[str, list[tuple[str, str]]]]
+
+
+def panels(runs: Sequence[Run]) -> list[Panel]:
+    """A panel for every probe that any of the runs has finished, in the order of the first run that has it."""
+    names = distinct([run.name or "run" for run in runs])
+    probes = dict.fromkeys(probe for run in runs for probe in run.results)
+    return [
+        _panel(probe, [(name, run) for name, run in zip(names, runs, strict=True) if probe in run.results])
+        for probe in probes
+    ]
+
+
+def _panel(probe: str, runs: Sequence[tuple[str, Run]]) -> Panel:
+    labels = [name for name, _ in runs]
+    results = [run.results[probe] for _, run in runs]
+    make, template = _CONTENT.get(probe, (_plain_tables, "plain.html"))
+    content = make(results, labels)
+    setups = [rows_of(run, result) for (_, run), result in zip(runs, results, strict=True)]
+    return Panel(
+        probe=probe,
+        question=results[0].question,
+        template=template,
+        content=content,
+        pictures=getattr(content, "pictures", []),
+        labels=labels,
+        facts=[_in_one_line(setup) for setup in setups],
+        notes=_grouped([(note, name) for name, result in zip(labels, results, strict=True) for note in result.notes]),
+        commands=_grouped([(command_of(run, result), name) for (name, run), result in zip(runs, results, strict=True)]),
+        setup=[(label, _merged([setup[label] for setup in setups])) for label in setups[0]],
+        provenance=[(name, tree(result.provenance)) for name, result in zip(labels, results, strict=True)],
+    )
+
+
+def _in_one_line(setup: Mapping[str, str]) -> str:
+    parts = {name: setup[name] for name in ("network", "data") if setup[name] != NOT_RECORDED}
+    counts = {name: setup[name] for name in ("images", "seed") if setup[name] != NOT_RECORDED}
+    words = {"images": "{} images", "seed": "seed {}"}
+    return " · ".join([*parts.values(), *(words[name].format(value) for name, value in counts.items())])
+
+
+def _grouped(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Each text once, with the names of all the runs it came from."""
+    groups: dict[str, list[str]] = {}
+    for text, name in pairs:
+        if text:
+            groups.setdefault(text, []).append(name)
+    return [(text, ", ".join(names)) for text, names in groups.items()]
+
+
+def _merged(values: Sequence[str]) -> list[str]:
+    return list(values[:1]) if len(set(values)) == 1 else list(values)
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """The tables as they are, for a probe that has no arrangement of its own: name, header, rows of text."""
+
+    tables: list[tuple[str, list[str], list[list[str]]]]
+
+
+def _plain_tables(results: Sequence[Result], labels: Sequence[str]) -> _Plain:
+    return _Plain(
+        [(label, list(result.table.columns), _texts(result)) for result, label in zip(results, labels, strict=True)]
+    )
+
+
+def _texts(result: Result) -> list[list[str]]:
+    return [[_text(value) for value in row] for row in result.table.itertuples(index=False)]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return str(number(value) or "–")
+    return str(value)

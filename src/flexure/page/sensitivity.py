@@ -1,0 +1,241 @@
+"""What the page says about sensitivity: the answer at the output, the pictures, the samples, the numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from flexure.charts import chart
+from flexure.charts.records import GIVEN, INITIALIZED, column
+from flexure.charts.scales import Z95
+from flexure.charts.theme import colors
+from flexure.page.embed import Picture, picture
+from flexure.page.facts import settings_of
+from flexure.page.images import Samples, samples
+from flexure.page.numbers import Number, interval, number
+from flexure.results import MEASURED, Result
+
+__all__ = ["Answer", "Comparison", "Sensitivity", "Table", "sensitivity"]
+
+_HEIGHTS = {"R": 360, "D": 230, "G": 230}
+_BUDGET = 380_000  # bytes of sample images on one page
+_SETS = 3  # sets of sample images on one page
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How the ops of a network compare with those of the freshly initialized one.
+
+    Attributes:
+        ops: Ops measured in both.
+        below, above: Ops where R is below or above that of the initialized network.
+        below_apart, above_apart: Of these, the ops whose 95 % intervals do not overlap.
+    """
+
+    ops: int
+    below: int
+    above: int
+    below_apart: int
+    above_apart: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One run's answer.
+
+    Attributes:
+        name: The run.
+        color: Its color in the pictures.
+        value, interval: R at the output; None and empty where it was not measured.
+        status: Why not.
+        fresh, fresh_interval: The same for the freshly initialized network, where it was measured.
+        fresh_status: Why there is no comparison, where one was asked for; else empty.
+        lowest, highest: Layer and R of the op with the smallest and the largest R.
+        measured, ops: Ops with a finite R, and all.
+        comparison: With the freshly initialized network.
+    """
+
+    name: str
+    color: str
+    value: Number | None
+    interval: str
+    status: str
+    fresh: Number | None
+    fresh_interval: str
+    fresh_status: str
+    lowest: tuple[str, Number] | None
+    highest: tuple[str, Number] | None
+    measured: int
+    ops: int
+    comparison: Comparison | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """One run's table.
+
+    Attributes:
+        name: The run.
+        groups: The sets of weights, one group of columns each.
+        rows: Layer, kind, shape, and per group either three numbers (D, G, R) or the reason why there are none.
+        remarks: Whatever holds for all rows, and so needs no column.
+        has_remark: Whether a measured row has something to say; then ``rows`` end in that sentence.
+    """
+
+    name: str
+    groups: list[str]
+    rows: list[tuple[str, str, str, list[list[Number | None] | str], str]]
+    remarks: str
+    has_remark: bool
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Everything the template of this panel needs."""
+
+    answers: list[Answer]
+    pictures: list[Picture]
+    samples: list[tuple[str, Samples]]
+    samples_left_out: int
+    tables: list[Table]
+    settings: dict[str, Any]
+
+
+def sensitivity(results: Sequence[Result], labels: Sequence[str]) -> Sensitivity:
+    """The panel's content for these results, one per run."""
+    sets = _sample_sets(results, labels)
+    pictures = [
+        picture(chart(list(results), labels=labels, y=name, legend=name == "R"), height)
+        for name, height in _HEIGHTS.items()
+    ]
+    return Sensitivity(
+        answers=list(map(_answer, results, labels, colors(len(results)))),
+        pictures=pictures,
+        samples=sets[:_SETS],
+        samples_left_out=len(sets) - len(sets[:_SETS]),
+        tables=[_table(result, label) for result, label in zip(results, labels, strict=True)],
+        settings=_shared([settings_of(result) for result in results]),
+    )
+
+
+def _shared(settings: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The settings that all runs have in common: what the prose may rely on."""
+    return {key: value for key, value in settings[0].items() if all(other.get(key) == value for other in settings)}
+
+
+def _answer(result: Result, label: str, color: str) -> Answer:
+    layers = [str(name) for name in column(result, "layer", "")]
+    at = len(layers) - 1 - layers[::-1].index("output") if "output" in layers else len(layers) - 1
+    given, fresh = _values(result, ""), _values(result, "_init")
+    known = [i for i, (value, _) in enumerate(given) if value is not None]
+    order = sorted(known, key=lambda i: given[i][0])
+    ends = [(layers[i], number(*given[i])) for i in (order[:1] + order[-1:])]
+    value, error = given[at] if given else (None, None)
+    fresh_value, fresh_error = fresh[at] if fresh else (None, None)
+    return Answer(
+        name=label,
+        color=color,
+        value=number(value, error),
+        interval=interval(value, error),
+        status=_why(result, "", at),
+        fresh=number(fresh_value, fresh_error),
+        fresh_interval=interval(fresh_value, fresh_error),
+        fresh_status=_why(result, "_init", at) if fresh and fresh_value is None else "",
+        lowest=ends[0] if ends else None,
+        highest=ends[-1] if ends else None,
+        measured=len(known),
+        ops=len(layers),
+        comparison=_compared(given, fresh),
+    )
+
+
+def _values(result: Result, suffix: str) -> list[tuple[float | None, float | None]]:
+    """R with its error, row by row; empty where the table has no such column."""
+    if f"R{suffix}" not in result.table:
+        return []
+    return list(zip(column(result, f"R{suffix}"), column(result, f"R{suffix}_se"), strict=True))
+
+
+def _why(result: Result, suffix: str, row: int) -> str:
+    status = column(result, f"status{suffix}", "") or [""]
+    return str(status[row] or "not measured") if status[row] != MEASURED else "no finite ratio"
+
+
+def _compared(given: Sequence[tuple], fresh: Sequence[tuple]) -> Comparison | None:
+    pairs = [(a, b) for a, b in zip(given, fresh, strict=False) if a[0] is not None and b[0] is not None]
+    if not pairs:
+        return None
+    sign = np.sign([a[0] - b[0] for a, b in pairs])
+    apart = np.array([abs(a[0] - b[0]) > Z95 * ((a[1] or 0) + (b[1] or 0)) for a, b in pairs])
+    below, above = sign < 0, sign > 0
+    return Comparison(len(pairs), *(int(where.sum()) for where in (below, above, below & apart, above & apart)))
+
+
+def _sample_sets(results: Sequence[Result], labels: Sequence[str]) -> list[tuple[str, Samples]]:
+    """The sample images of each run, those that several runs share only once, under all their names."""
+    groups: list[tuple[Result, list[str]]] = []
+    for result, label in zip(results, labels, strict=True):
+        same = next((names for other, names in groups if _same_samples(other, result)), None)
+        if same is None:
+            groups.append((result, [label]))
+        else:
+            same.append(label)
+    budget = _BUDGET // min(max(len(groups), 1), _SETS)
+    sets = [(", ".join(names), _samples(result, budget)) for result, names in groups]
+    return [(names, found) for names, found in sets if found is not None]
+
+
+def _same_samples(one: Result, other: Result) -> bool:
+    names = {name for result in (one, other) for name in result.arrays if name.startswith("sample_")}
+    return all(
+        name in one.arrays and name in other.arrays and np.array_equal(one.arrays[name], other.arrays[name])
+        for name in names
+    )
+
+
+def _samples(result: Result, budget: int) -> Samples | None:
+    return samples(result.arrays, (result.provenance.get("specimen") or {}).get("bounds"), budget)
+
+
+def _table(result: Result, label: str) -> Table:
+    groups = {GIVEN: "", INITIALIZED: "_init"} if "R_init" in result.table else {GIVEN: ""}
+    facts = [[str(value or "") for value in column(result, name, "")] for name in ("layer", "kind", "shape")]
+    cells = [_cells(result, suffix) for suffix in groups.values()]
+    remarks = _remark_column(result)
+    rows = [(*(fact[i] for fact in facts), [group[i] for group in cells], remarks[i]) for i in range(len(result))]
+    return Table(label, list(groups), rows, _constants(result), any(remarks))
+
+
+def _cells(result: Result, suffix: str) -> list[list[Number | None] | str]:
+    """Per row, D, G and R, or the reason why there are none."""
+    columns = [
+        [
+            number(*pair)
+            for pair in zip(column(result, name + suffix), column(result, f"{name}{suffix}_se"), strict=True)
+        ]
+        for name in "DGR"
+    ]
+    rows = [list(row) for row in zip(*columns, strict=True)]
+    return [row if any(row) else _why(result, suffix, i) for i, row in enumerate(rows)]
+
+
+def _remark_column(result: Result) -> list[str]:
+    """The status of rows that were measured all the same."""
+    status, values = column(result, "status", MEASURED), column(result, "D")
+    return [
+        str(text) if value is not None and text not in (MEASURED, None) else ""
+        for text, value in zip(status, values, strict=True)
+    ]
+
+
+def _constants(result: Result) -> str:
+    """Images and draws, where they are the same for all measured rows."""
+    parts = []
+    for name, unit in (("n", "images"), ("draws", "draws per image")):
+        found = {value for value in column(result, name) if value}
+        if len(found) == 1:
+            parts.append(f"{found.pop():,} {unit}")
+        elif found:
+            parts.append(f"{min(found):,} to {max(found):,} {unit}")
+    return ", ".join(parts)
