@@ -82,7 +82,7 @@ def examine(
     config: Annotated[Path | None, flag("YAML file with all this, such as a run's spec.yaml; flags win.")] = None,
     trust: Trust = False,
     download: Annotated[bool, flag("Fetch a data set that is not under --root.")] = False,
-) -> None:
+) -> int:
     """Measure a network layer by layer; write a run folder and one page.
 
     Without arguments, train a small network on scikit-learn's digits and measure it before and after.
@@ -110,7 +110,7 @@ def examine(
     }
     given = {name: value for name, value in fields.items() if value is not None}
     asked = request(given, probes=probe or (), settings=settings or (), config=config, out=out, resume=resume)
-    _carry_out(asked)
+    return _carry_out(asked)
 
 
 @app.command
@@ -185,9 +185,10 @@ def run(tokens: Sequence[str]) -> int:
         return STOPPED
 
 
-def _carry_out(asked: "Request") -> None:
-    """Measure, tell how it goes, draw the page."""
+def _carry_out(asked: "Request") -> int:
+    """Measure, tell how it goes, draw the page of what there is."""
     from flexure import distributed
+    from flexure.runs.examine import IncompleteRunError
 
     with distributed.start():
         asked = asked.agreed()
@@ -195,14 +196,16 @@ def _carry_out(asked: "Request") -> None:
         try:
             done = asked.carry_out(progress=watch, say=_say)
         except KeyboardInterrupt:
-            watch.close()
             _explain_stop(asked.out)
             raise
+        except IncompleteRunError as wrong:
+            print(f"flexure: {wrong}", file=sys.stderr)
+            _show(wrong.run)
+            return 1
         finally:
             watch.close()
-            if _is_main() and any(asked.out.glob("*.parquet")):
-                _page([asked.out], asked.out / "report.html")
-    _summarize(done)
+    _show(done)
+    return 0
 
 
 def _explain_stop(folder: Path) -> None:
@@ -217,24 +220,24 @@ def _page(folders: Iterable[Path], to: Path, title: str | None = None) -> Path:
     return draw(*folders, to=to, title=title)
 
 
-def _summarize(done: "Run") -> None:
+def _show(run: "Run") -> None:
     """The last row of every result, which is the network's output, and where everything lies."""
-    if not _is_main():
+    if not _is_main() or run.folder is None or not run.results:
         return
-    for result in done.results.values():
-        _stdout().print(_output_table(result))
+    for result in run.results.values():
+        _stdout().print(_output_table(result, "before training" if "initial" in run.spec else "initialized"))
         for note in result.notes:
             print(f"note: {note}")
-    print(f"run folder: {done.folder}")
-    print(f"page: {done.folder}/report.html")
+    print(f"run folder: {run.folder}")
+    print(f"page: {_page([run.folder], run.folder / 'report.html')}")
 
 
-def _output_table(result: "Result") -> Table:
+def _output_table(result: "Result", other: str) -> Table:
     """Estimates at the output: a row each, beside those of initialized networks where there are any."""
     last = result.to_frame().iloc[-1]
     names = [name for name in last.index if f"{name}_se" in last.index and not name.endswith("_init")]
     compared = any(f"{name}_init" in last.index for name in names)
-    table = Table("output", *(["before training"] if compared else []), "measured", box=None, pad_edge=False)
+    table = Table("output", *([other] if compared else []), "measured", box=None, pad_edge=False)
     for name in names:
         before = [_estimate(last, f"{name}_init")] if compared else []
         table.add_row(Text(f"{result.probe} {name}"), *before, _estimate(last, name))

@@ -15,7 +15,7 @@ __all__ = ["FOLDER", "fields", "train"]
 
 FOLDER = Path("runs") / "demo"
 NET, DATA, HOLD_OUT = "small_cnn", "digits", 0.3
-EPOCHS, LEARNING_RATE = 12, 0.05
+EPOCHS, LEARNING_RATE, DRAWS = 12, 0.05, 4
 _OF_A_MODEL = frozenset(
     "weights initial normalize num_classes data root split image_size trust download hold_out".split()  # noqa: SIM905
 )
@@ -33,8 +33,9 @@ def fields(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
             f"{flags} without a MODEL: say which network to measure, such as `flexure examine resnet20 {flags} …`. "
             f"Without a MODEL, {NET} is trained on {DATA}."
         )
+    stated = {"model": NET, "data": DATA, "hold_out": HOLD_OUT, "probes": {"sensitivity": {"draws": DRAWS}}}
     weights = {"weights": str(folder / "trained.safetensors"), "initial": str(folder / "initial.safetensors")}
-    return {"model": NET, **weights, "data": DATA, "hold_out": HOLD_OUT}
+    return {**stated, **weights}
 
 
 def train(folder: Path, *, seed: int, progress: Progress | None, say: Callable[[str], None]) -> None:
@@ -47,9 +48,11 @@ def train(folder: Path, *, seed: int, progress: Progress | None, say: Callable[[
         kept, held_out = data.hold_out(data.load(DATA), HOLD_OUT, seed=seed)
         say(f"training {NET} on {len(kept):,} {DATA} for {EPOCHS} epochs; {len(held_out):,} are held out")
         _keep(specimen.model, folder / "initial.safetensors")
-        history = training.fit(specimen, kept, epochs=EPOCHS, lr=LEARNING_RATE, seed=seed, progress=progress)
+        before = training.accuracy(specimen, held_out)
+        training.fit(specimen, kept, epochs=EPOCHS, lr=LEARNING_RATE, seed=seed, progress=progress)
+        after = training.accuracy(specimen, held_out)
         _keep(specimen.model, folder / "trained.safetensors")
-        say(f"trained: {history}")
+        say(f"accuracy on these: {before.value:.3f} ± {before.se:.3f} before, {after.value:.3f} ± {after.se:.3f} after")
     distributed.gather(None)
 
 

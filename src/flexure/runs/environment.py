@@ -58,10 +58,18 @@ def version(package: str) -> str | None:
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """How this program was called, ready to be pasted into a shell."""
+    """How this program was called, ready to be pasted into a shell.
+
+    >>> command_line(["/usr/bin/flexure", "layers", "my net.py:make"])
+    "flexure layers 'my net.py:make'"
+    """
     program = Path(arguments[0]).name if arguments else "python"
-    start = ["python", "-m", "flexure"] if program == "__main__.py" else [program or "python"]
-    return shlex.join([*start, *arguments[1:]])
+    started = [program]
+    if program == "__main__.py":
+        processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
+        launcher = ["python"] if processes == "1" else ["torchrun", "--nproc-per-node", processes]
+        started = [*launcher, "-m", "flexure"]
+    return shlex.join([*started, *arguments[1:]])
 
 
 def now() -> str:

@@ -28,7 +28,7 @@ Listener = Callable[[str], Progress]
 
 
 class IncompleteRunError(RunError):
-    """Some probes failed; what the others measured is in ``run``, and in the folder if there is one."""
+    """Not all could be measured or written; what was measured is in ``run``, and in its folder as far as that took it."""
 
     def __init__(self, message: str, run: Run) -> None:
         super().__init__(message)
@@ -73,7 +73,7 @@ def examine(
     Raises:
         ArgumentError: An unknown probe or option, found before anything is measured.
         RunError: ``out`` cannot be written, or holds another run.
-        IncompleteRunError: Some probes failed; those that did not are in its ``run``.
+        IncompleteRunError: Some probes failed, or the disk is full; what was measured is in its ``run``.
 
     Cost: the sum over the probes; :func:`plan` counts their passes beforehand.
     """
@@ -193,13 +193,13 @@ class _Examination:
         results = folder.finished() if folder else {}
         errors: dict[str, FlexureError] = {}
         _describe(folder, about)
-        for name in self.options:
-            if name in results:
-                continue
+        for name in [name for name in self.options if name not in results]:
             try:
                 results[name] = self._ask(name, folder)
-            except RunError:
-                raise
+                if folder is not None:
+                    folder.keep(results[name])
+            except RunError as wrong:  # the folder fails, so whatever comes next could not be kept either
+                raise IncompleteRunError(str(wrong), self._run(folder, results, about)) from wrong
             except FlexureError as wrong:
                 errors[name] = wrong
                 about["errors"] = {name: f"{type(wrong).__name__}: {wrong}" for name, wrong in errors.items()}
@@ -209,29 +209,17 @@ class _Examination:
         return results, errors
 
     def _ask(self, name: str, folder: RunFolder | None) -> Result:
-        """One probe; where it is interrupted, what it has handed over so far is on disk."""
-        sums = folder.partial_sums(name) if folder else None
-        try:
-            result = PROBES[name].load()(
-                self.specimen,
-                self.images,
-                **self.options[name],
-                seed=self.spec.seed,
-                batch_size=self.spec.batch_size,
-                device=self.spec.device,
-                dtype=self.spec.dtype,
-                progress=self.progress(name) if self.progress else None,
-                checkpoint=sums,
-            )
-        except RunError:
-            raise
-        except BaseException:
-            if sums is not None:
-                sums.flush()
-            raise
-        if folder is not None:
-            folder.keep(result)
-        return result
+        return PROBES[name].load()(
+            self.specimen,
+            self.images,
+            **self.options[name],
+            seed=self.spec.seed,
+            batch_size=self.spec.batch_size,
+            device=self.spec.device,
+            dtype=self.spec.dtype,
+            progress=self.progress(name) if self.progress else None,
+            checkpoint=folder.partial_sums(name) if folder else None,
+        )
 
     def _run(self, folder: RunFolder | None, results: dict[str, Result], about: dict[str, Any]) -> Run:
         spec = folder.spec if folder else self.spec

@@ -22,7 +22,8 @@ from flexure.runs.spec import HASHES, Spec
 __all__ = ["PartialSums", "RunFolder", "default_folder", "fresh", "latest"]
 
 PARTIAL = ".partial"
-_PAUSE = 5.0  # seconds between two saves of partial sums
+_PAUSE = 5.0  # seconds between two saves of partial sums, at least
+_PAUSE_PER_SAVE = 20.0  # the same, as a multiple of the time that a save takes
 
 
 class PartialSums:
@@ -32,7 +33,6 @@ class PartialSums:
         self.path = path
         self._pause = pause
         self._saved_at = time.monotonic()
-        self._waiting: tuple[str, dict[str, np.ndarray]] | None = None
 
     def load(self, settings: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
         """The arrays saved last for exactly these settings, or None.
@@ -53,18 +53,19 @@ class PartialSums:
             ) from wrong
 
     def save(self, settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray], *, force: bool = False) -> None:
-        """Keep a copy of these arrays; written at most every few seconds, at once with ``force``."""
-        self._waiting = _digest(settings), {name: np.array(value, order="C") for name, value in arrays.items()}
-        if force or time.monotonic() - self._saved_at >= self._pause:
-            self.flush()
+        """Write these arrays; passed over if the last time was a moment ago, unless ``force``.
 
-    def flush(self) -> None:
-        """Write what was handed over last, if it has not been written yet."""
-        if self._waiting is None:
+        The pause between two saves grows with the time they take, so that saving costs a twentieth at most.
+        """
+        began = time.monotonic()
+        if not force and began - self._saved_at < self._pause:
             return
-        settings, arrays = self._waiting
-        write_atomically(self.path, save(arrays, metadata={"settings": settings}))
-        self._waiting, self._saved_at = None, time.monotonic()
+        packed = save(
+            {name: np.array(value, order="C") for name, value in arrays.items()}, {"settings": _digest(settings)}
+        )
+        write_atomically(self.path, packed)
+        self._saved_at = time.monotonic()
+        self._pause = max(self._pause, _PAUSE_PER_SAVE * (self._saved_at - began))
 
 
 class RunFolder:

@@ -9,7 +9,7 @@ from typing import Any, cast
 from torch import nn
 
 from flexure import data, distributed, models
-from flexure.errors import RunError
+from flexure.errors import ArgumentError, RunError
 from flexure.results import Run
 from flexure.runs import demo
 from flexure.runs.examine import Listener, examine_spec, plan
@@ -62,11 +62,15 @@ class Request:
         specimen, images, initial = prepare(self.spec)
         say(f"network: {_network(specimen)}")
         say(f"images: {len(images):,} of {images.name}")
-        for sentence in plan(self.spec.probes, len(images), initial=initial is not None):
+        left = {name: options for name, options in self.spec.probes.items() if not self._has(name)}
+        for sentence in plan(left, len(images), initial=initial is not None) or ["nothing is left to be measured"]:
             say(sentence)
         return examine_spec(
             self.spec, specimen, images, initial=initial, out=self.out, resume=self.resume, progress=progress
         )
+
+    def _has(self, probe: str) -> bool:
+        return self.resume and (self.out / f"{probe}.parquet").is_file()
 
 
 def request(
@@ -102,12 +106,15 @@ def request(
     elif not given.keys() <= _INCIDENTAL:
         fields = {name: value for name, value in fields.items() if name not in HASHES}
     asked = merge_settings(fields.get("probes"), parsed, probes)
-    source = str(config) if config is not None else "flexure examine"
-    spec = Spec.of({**fields, **given, "probes": asked}, source=source, text=text)
+    fields = {**fields, **given, "probes": asked}
+    if "data" not in fields:
+        raise ArgumentError(f"--data is missing: which images shall {fields['model']} be shown? {_EXAMPLES}")
+    spec = Spec.of(fields, source=str(config or ""), text=text)
     check_names(spec, trained=not is_demo)
     return Request(spec, _folder(out, default_folder(spec.model, spec.data), resume), resume, is_demo)
 
 
+_EXAMPLES = "Such as --data digits, --data cifar10 --root ~/data, or --data folder:PATH."
 _INCIDENTAL = {"device", "dtype", "batch_size", "trust", "download"}
 
 

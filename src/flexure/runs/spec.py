@@ -59,7 +59,7 @@ class Spec(BaseModel):
     data_hash: str | None = Field(None, description="Written by a run: hash of the images' identity.")
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any], *, source: str = "settings", text: str = "") -> "Spec":
+    def of(cls, fields: Mapping[str, Any], *, source: str = "", text: str = "") -> "Spec":
         """A spec from plain values.
 
         Args:
@@ -73,7 +73,8 @@ class Spec(BaseModel):
         try:
             return cls.model_validate(dict(fields))
         except ValidationError as wrong:
-            raise ArgumentError(f"{source}: {' '.join(_sentences(wrong.errors(), fields, text))}") from None
+            prefix = f"{source}: " if source else ""
+            raise ArgumentError(prefix + " ".join(_sentences(wrong.errors(), fields, text))) from None
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> "Spec":
@@ -128,9 +129,10 @@ def check_names(spec: Spec, *, trained: bool = True) -> None:
         trained: Whether the weights' files have to be there already.
 
     Raises:
-        ArgumentError: The model, the data set, a probe or one of its options is unknown; the nearest is named.
+        ArgumentError: A model, data set, device, probe or option is unknown; the nearest name is given.
         FlexureError: A file or folder that is named does not exist, or a package is missing.
     """
+    from flexure.bench import choose_device
     from flexure.data import check_name
     from flexure.models import as_normalization, check_model_name
     from flexure.runs.options import check_options
@@ -140,6 +142,7 @@ def check_names(spec: Spec, *, trained: bool = True) -> None:
     check_name(spec.data, split=spec.split)
     if spec.normalize is not None:
         as_normalization(spec.normalize)
+    choose_device(spec.device)
     check_options(spec.probes)
 
 
