@@ -1,5 +1,7 @@
 """Hugging Face data sets, from a local folder: needs the optional package."""
 
+import socket
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -41,3 +43,19 @@ def test_a_missing_split_is_named(folder):
 def test_what_is_not_there_is_said_to_be_missing(folder):
     with pytest.raises(DataError, match=r"cannot be loaded.*--download"):
         load(f"hub:{folder}/nowhere")
+
+
+def test_nothing_is_asked_over_the_network_unless_it_may_be_fetched(folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr(socket.socket, "connect", lambda self, address, *rest: asked.append(address))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *address, **options: asked.append(address) or [])
+    with pytest.raises(DataError, match=r"hub:nobody/nothing, split 'test': cannot be loaded.*--download"):
+        load("hub:nobody/nothing")
+    assert not asked
+
+
+def test_a_table_without_pictures_is_refused_with_its_columns(folder, tmp_path):
+    (tmp_path / "table").mkdir()
+    (tmp_path / "table" / "test.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match="no column of images; it has a, b"):
+        load(f"hub:{tmp_path / 'table'}")

@@ -1,6 +1,8 @@
 """Image data sets of the Hugging Face hub."""
 
-from collections.abc import Iterable
+import contextlib
+import importlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,9 +43,9 @@ def hub_images(name: str, split: str, *, download: bool, image_size: Size | None
         DataError: It is not there, has no such split, or no column of images.
     """
     hub = ecosystem.datasets()
-    config = hub.DownloadConfig(local_files_only=not download)
     try:
-        table = hub.load_dataset(name, split=split, download_config=config)
+        with contextlib.nullcontext() if download else _offline():
+            table = hub.load_dataset(name, split=split)
     except (OSError, ValueError, RuntimeError) as wrong:
         fetch = "" if download else " Not in the local cache? download=True (--download) fetches it."
         raise DataError(f"hub:{name}, split {split!r}: cannot be loaded ({wrong}).{fetch}") from wrong
@@ -59,6 +61,20 @@ def hub_images(name: str, split: str, *, download: bool, image_size: Size | None
         image_size=image_size,
         channels=3,
     )
+
+
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """What HF_HUB_OFFLINE=1 in the environment does, for a while: only the local cache is used."""
+    switches: list[Any] = [importlib.import_module(name) for name in ("huggingface_hub.constants", "datasets.config")]
+    before = [switch.HF_HUB_OFFLINE for switch in switches]
+    try:
+        for switch in switches:
+            switch.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        for switch, value in zip(switches, before, strict=True):
+            switch.HF_HUB_OFFLINE = value
 
 
 def _first_column(table: Any, kinds: Iterable[str]) -> str | None:
