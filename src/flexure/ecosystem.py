@@ -10,10 +10,8 @@ from flexure.errors import MissingPackageError
 
 __all__ = ["datasets", "timm", "torchvision"]
 
-_SCHEMAS = (
-    ("torchvision::nms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"),
-    ("torchvision::qnms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"),
-)
+_OPERATORS = ("nms", "qnms")
+_SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 
 def torchvision() -> ModuleType:
@@ -69,8 +67,9 @@ def _explained(package: str, extra: str) -> Iterator[None]:
 def _declare_operators() -> None:
     import torch
 
-    for name, schema in _SCHEMAS:
-        torch.library.define(name, schema)
+    for name in _OPERATORS:
+        if not hasattr(torch.ops.torchvision, name):
+            torch.library.define(f"torchvision::{name}", _SCHEMA)
 
 
 def _forget(package: str) -> None:
