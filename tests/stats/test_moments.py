@@ -1,5 +1,7 @@
 """Moments merge: neutral element, any order, any cut; and they are the moments."""
 
+import itertools
+
 import hypothesis.strategies as st
 import pytest
 import torch
@@ -30,7 +32,7 @@ def test_they_are_the_mean_and_the_sample_covariance():
 def test_merging_any_cut_in_any_order_gives_the_whole(cuts, seed, offset):
     z = draw(40, seed=seed, offset=offset)
     edges = [0, *sorted(cuts), 40]
-    parts = [Moments.of(z[:, a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [Moments.of(z[:, a:b]) for a, b in itertools.pairwise(edges)]
     whole = Moments.of(z)
     left = Moments.merged(parts)
     right = Moments.merged(parts[::-1])

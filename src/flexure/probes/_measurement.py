@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from flexure import distributed
 from flexure.bench import Mounted
@@ -97,7 +98,8 @@ def measure(
     """Measure network ``number`` (0 is the user's own), or take up where a stopped run left it."""
     if (done := ledger.outcome(number)) is not None:
         return done
-    ops = _ops(mounted, images, settings)
+    everything, rows = _survey(mounted, images, settings)
+    ops = select(everything, settings.layers)
     passes = Passes(
         mounted,
         images,
@@ -108,9 +110,10 @@ def measure(
         batch_norm=settings.batch_norm,
         blocks=settings.layers == BLOCKS,
         progress=progress,
+        shrunk=rows if rows < settings.batch_size else None,
     )
     if settings.reduction == "mean":
-        reduction = MeanReduction(ops, mounted.device)
+        reduction = MeanReduction(ops, mounted.device, others=[op.name for op in everything])
     else:
         reduction = MedianReduction(ops, mounted, images, settings)
     found, rounds = _rounds(passes, reduction, settings, ledger)
@@ -146,7 +149,8 @@ def sample_arrays(mounted: Mounted, images: Images, settings: Settings) -> dict[
     return plain | {"sample_index": index.cpu().numpy()}
 
 
-def _ops(mounted: Mounted, images: Images, settings: Settings) -> list[Op]:
+def _survey(mounted: Mounted, images: Images, settings: Settings) -> tuple[list[Op], int]:
+    """The network's ops, and how many rows of the batch size fit into memory."""
     if len(images) < 2:
         raise DataError(
             f"{images.name}: {len(images)} image; D and G compare images with one another, so give at least 2."
@@ -156,7 +160,13 @@ def _ops(mounted: Mounted, images: Images, settings: Settings) -> list[Op]:
         raise DataError(f"{images.name}: none of {len(skipped)} images can be used: {next(iter(skipped.values()))}.")
     clean = settings.diffeomorphism().clean(mounted.normalized(x))
     rows = settings.batch_size
-    return select(survey(mounted, clean, rows=rows, blocks=settings.layers == BLOCKS), settings.layers)
+    while True:
+        try:
+            return survey(mounted, clean, rows=rows, blocks=settings.layers == BLOCKS), rows
+        except torch.cuda.OutOfMemoryError:
+            if rows == 1:
+                raise
+            rows //= 2
 
 
 def _spread(n: int, count: int) -> list[int]:

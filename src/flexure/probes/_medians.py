@@ -128,7 +128,7 @@ class MedianReduction:
     def _estimate(self, place: int) -> list[float]:
         clean, changes, keep, _ = self._collected(place)
         clean, changes = clean[keep].double(), changes[:, keep].double().numpy()
-        distances = torch.cdist(clean - clean.mean(0), clean - clean.mean(0)).square_().numpy()
+        distances = torch.cdist(clean, clean, compute_mode="donot_use_mm_for_euclid_dist").square_().numpy()
         n = len(distances)
         tolerance = (4 * torch.finfo(torch.float32).eps * self.ops[place].scale) ** 2
         if n < 2 or not distances.max() > tolerance:

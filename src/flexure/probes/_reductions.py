@@ -1,6 +1,6 @@
 """What is kept of clean, deformed and noisy activations the moment an op emits them: three numbers per image."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -21,12 +21,17 @@ class MeanReduction:
     Fed chunk by chunk: ``begin``, any number of passes whose rows are ``[clean; deformed 1 … k; noisy 1 … k]``, then
     ``commit`` (the chunk counts) or ``begin`` again (it does not: nothing of it was added). Draws are averaged per
     image before anything is squared or merged. Memory per op: two vectors of one image's width, and constants.
+
+    Args:
+        ops: What to measure.
+        device: Where the activations will be.
+        others: Names of ops that may emit without being measured.
     """
 
-    def __init__(self, ops: Sequence[Op], device: torch.device) -> None:
+    def __init__(self, ops: Sequence[Op], device: torch.device, others: Collection[str] = ()) -> None:
         self.ops = [op for op in ops if op.is_measurable]
         self._place = {op.name: place for place, op in enumerate(self.ops)}
-        self._known = {op.name for op in ops}
+        self._known = {op.name for op in ops} | set(others)
         self.reasons = {op.name: op.status for op in ops if not op.is_measurable}
         self.moments = Moments.empty(len(self.ops), 3, device)
         self.within = torch.zeros(len(self.ops), 2, 2, dtype=torch.float64, device=device)

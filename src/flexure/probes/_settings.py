@@ -97,9 +97,8 @@ class Settings:
 
     def diffeomorphism(self) -> Diffeomorphism:
         """The deformation these settings describe."""
-        displacement = None if self.temperature is not None else self.displacement
         return Diffeomorphism(
-            displacement=displacement,
+            displacement=self.displacement,
             temperature=self.temperature,
             cutoff=self.cutoff,
             interpolation=self.interpolation,
