@@ -135,6 +135,8 @@ def test_a_whole_float_is_a_cutoff():
         (lambda: law.temperature(1.0, 3, (32, 32, 3)), r"a side or \(height, width\)"),
         (lambda: law.rms_displacement(1e-3, 15, 16), "need 17x17 pixels; the image has 16x16. Lower the cutoff"),
         (lambda: law.variance_field(1e-3, 7, (8, 8)), "need 9x9 pixels"),
+        (lambda: law.rms_displacement(1e-3, 15, (16, 17)), "15 half-periods along columns .* has 16x17"),
+        (lambda: law.rms_displacement(1e-3, 15, (17, 16)), "and 15 along rows, .* has 17x16"),
     ],
 )
 def test_what_cannot_be_is_refused_in_words(call, words):

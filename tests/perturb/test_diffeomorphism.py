@@ -6,6 +6,7 @@ import pytest
 import torch
 from reference import diffeomorphism as reference
 
+from flexure import rng
 from flexure.errors import ArgumentError
 from flexure.formulas import maximum_entropy as law
 from flexure.perturb.diffeomorphism import Diffeomorphism, coefficients, determinants, displacement_fields
@@ -127,6 +128,19 @@ def test_curves_over_temperature_and_cutoff_share_their_luck():
     assert torch.equal(fine[:, :, :3, :3][kept], cold[kept])
 
 
+@pytest.mark.parametrize("size", [(32, 32), (20, 50)])
+def test_coefficients_are_normals_times_their_spread(size):
+    height, width = size
+    found = coefficients(torch.arange(2), size, temperature=1e-3, cutoff=5, seed=0, dtype=DOUBLE)
+    kept = law.modes(5, width / height)
+    z = rng.normal(2 * len(kept), seed=0, purpose="diffeomorphism", index=torch.arange(2), dtype=DOUBLE)
+    for number, (i, j) in enumerate(kept):
+        spread = math.sqrt(height * width * 1e-3 / (i**2 * height / width + j**2 * width / height))
+        expected = spread * z[:, 2 * number : 2 * number + 2]
+        assert torch.allclose(found[:, :, j - 1, i - 1], expected, rtol=1e-14, atol=0)
+    assert int((found != 0).sum()) == 4 * len(kept)
+
+
 def test_each_image_may_have_a_temperature_of_its_own():
     index = torch.arange(3)
     heat = torch.tensor([1e-3, 0.0, 5e-3], dtype=DOUBLE)
@@ -169,6 +183,20 @@ def test_a_call_pulls_the_images_back_along_their_fields(name, dtype):
     assert found.dtype == dtype
     assert torch.equal(found, pull_back(x, fields, name))
     assert torch.equal(found, deform.warp(x, fields))
+
+
+@pytest.mark.parametrize("name", ["bilinear", "gaussian", "nearest"])
+def test_many_images_are_deformed_in_parts_without_a_seam(name):
+    x = torch.rand(125, 1, 40, 32, generator=torch.Generator().manual_seed(0))  # 51 at a time on one core
+    deform, index = Diffeomorphism(interpolation=name, cutoff=4), torch.arange(125).flip(0)
+    found = deform(x, index, seed=0)
+    alone = torch.cat([deform(x[i : i + 1], index[i : i + 1], seed=0) for i in (0, 50, 51, 124)])
+    assert torch.allclose(found[[0, 50, 51, 124]], alone, rtol=0, atol=1e-5)
+    whole = deform(x.requires_grad_(), index, seed=0)
+    assert torch.allclose(whole.detach(), found, rtol=0, atol=1e-5)
+    whole.sum().backward()
+    assert x.grad is not None
+    assert float(x.grad.sum()) == pytest.approx(x.numel(), rel=1e-4)
 
 
 def test_a_ramp_moves_by_its_slope_times_the_displacement():
@@ -268,6 +296,14 @@ def test_folds_of_cifar_sized_images_at_one_pixel(cutoff, expected):
     assert found.attempts.eq(1).all()
 
 
+@pytest.mark.parametrize("refine", [1, 3])
+def test_folds_are_looked_for_at_the_points_asked_for(refine):
+    deform, index = Diffeomorphism(cutoff=7, displacement=2.0, refine=refine), torch.arange(30)
+    found = coefficients(index, (20, 26), temperature=deform.resolve(20, 26), cutoff=7, seed=4, draw=1, dtype=DOUBLE)
+    expected = determinants(found, (20, 26), refine).amin((1, 2))
+    assert torch.allclose(deform.folds(index, 20, 26, seed=4, draw=1).determinant, expected, rtol=0, atol=1e-13)
+
+
 def test_rejection_leaves_good_fields_alone_and_redraws_the_others():
     options = {"cutoff": 5, "temperature": law.temperature_range(5, 32)[1]}
     index = torch.arange(60)
@@ -291,6 +327,9 @@ def test_rejection_depends_on_seed_image_and_draw_alone():
     order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
     parts = torch.cat([reject.fields(part, 32, 32, seed=3, draw=2) for part in index[order].split(7)])
     assert torch.allclose(parts, together[order], rtol=0, atol=2e-6)
+    draws = torch.arange(40) % 3
+    mixed = reject.fields(index, 32, 32, seed=3, draw=draws)
+    assert torch.allclose(mixed[draws == 2], together[draws == 2], rtol=0, atol=2e-6)
 
 
 def test_giving_up_says_which_image_and_what_to_do():

@@ -9,13 +9,14 @@ import torch
 from flexure import rng
 from flexure.errors import ArgumentError, nearest
 from flexure.formulas import maximum_entropy as law
-from flexure.perturb.interpolation import check_interpolation, gaussian_smooth, pull_back, working_dtype
+from flexure.perturb.interpolation import Grid, check_interpolation, gaussian_smooth, pull_back, working_dtype
 
 __all__ = ["Diffeomorphism", "Folds", "coefficients", "determinants", "displacement_fields"]
 
 PURPOSE = "diffeomorphism"
 _FOLDS = ("report", "reject")
 _POINTS = 1 << 20  # of determinants held at a time
+_PIXELS = 1 << 16  # deformed at a time by one core: their fields stay in its cache
 
 
 class Folds(NamedTuple):
@@ -166,8 +167,8 @@ class Diffeomorphism:
         height, width = x.shape[-2:]
         if self.resolve(height, width) == 0:
             return self.clean(x).clone()
-        dtype = working_dtype(x.dtype)
-        return self.warp(x, self.fields(index, height, width, seed=seed, draw=draw, dtype=dtype, device=x.device))
+        found, _ = self._draw(index.to(x.device), (height, width), seed, draw, working_dtype(x.dtype))
+        return _deform(x, found, self.interpolation)
 
     def _draw(
         self, index: torch.Tensor, size: tuple[int, int], seed: int, draw: int | torch.Tensor, dtype: torch.dtype
@@ -258,14 +259,14 @@ def coefficients(
     height, width = law.check_size(size)
     rows, columns = law.reach(cutoff, (height, width))
     kept = law.modes(cutoff, width / height)
-    spread = torch.tensor([height * width / law.squared_radius(mode, width / height) for mode in kept])
+    spread = [height * width / law.squared_radius(mode, width / height) for mode in kept]
     heat = torch.as_tensor(temperature, dtype=torch.float64, device=index.device).reshape(-1, 1, 1)
+    scale = (torch.tensor(spread, dtype=torch.float64).to(heat.device)[:, None] * heat).sqrt_().to(dtype)
     z = rng.normal(2 * len(kept), seed=seed, purpose=purpose, index=index, draw=draw, dtype=dtype)
-    scale = (spread.to(heat)[:, None] * heat).sqrt_().to(dtype)
-    out = torch.zeros(len(index), 2, rows * columns, dtype=dtype, device=index.device)
+    z = z.view(len(index), len(kept), 2).mul_(scale).transpose(1, 2)
     places = torch.tensor([(j - 1) * columns + i - 1 for i, j in kept], device=index.device)
-    out[:, :, places] = (z.view(len(index), len(kept), 2) * scale).transpose(1, 2)
-    return out.view(len(index), 2, rows, columns)
+    out = torch.zeros(len(index), 2, rows * columns, dtype=dtype, device=index.device)
+    return out.index_copy_(2, places, z).view(len(index), 2, rows, columns)
 
 
 def displacement_fields(coefficients: torch.Tensor, size: law.Size) -> torch.Tensor:
@@ -280,12 +281,33 @@ def displacement_fields(coefficients: torch.Tensor, size: law.Size) -> torch.Ten
 
     Cost: two matrix products, of (b·2·max j)×(max i)×W and b·2 times H×(max j)×W.
     """
-    height, width = law.check_size(size)
-    down, across = (
-        law.sines(n, p).to(coefficients) for n, p in zip(coefficients.shape[-2:], (height, width), strict=True)
-    )
     with torch.autocast(coefficients.device.type, enabled=False):
-        return down.T @ (coefficients @ across)
+        return _synthesize(coefficients, *_waves(coefficients, law.check_size(size)))
+
+
+def _waves(coefficients: torch.Tensor, size: tuple[int, int]) -> list[torch.Tensor]:
+    """The waves along a column and along a row that coefficients belong to."""
+    pairs = zip(coefficients.shape[-2:], size, strict=True)
+    return [law.sines(count, side).to(coefficients) for count, side in pairs]
+
+
+def _synthesize(coefficients: torch.Tensor, down: torch.Tensor, across: torch.Tensor) -> torch.Tensor:
+    return down.T @ (coefficients @ across)
+
+
+def _deform(x: torch.Tensor, coefficients: torch.Tensor, interpolation: str) -> torch.Tensor:
+    """Images pulled back along the fields of these coefficients; on a CPU, a few at a time."""
+    height, width = x.shape[-2:]
+    waves = _waves(coefficients, (height, width))
+    grid = Grid.of(height, width, coefficients.dtype, x.device)
+    some = max(1, _PIXELS // (height * width)) * torch.get_num_threads()
+    with torch.autocast(x.device.type, enabled=False):
+        if x.device.type != "cpu" or len(x) <= some or (x.requires_grad and torch.is_grad_enabled()):
+            return pull_back(x, _synthesize(coefficients, *waves), interpolation, grid=grid)
+        out = torch.empty_like(x)
+        for part, whole, found in zip(x.split(some), out.split(some), coefficients.split(some), strict=True):
+            whole.copy_(pull_back(part, _synthesize(found, *waves), interpolation, grid=grid))
+    return out
 
 
 def determinants(coefficients: torch.Tensor, size: law.Size, refine: int = 1) -> torch.Tensor:

@@ -1,6 +1,7 @@
 r"""Pulling an image back along a displacement: :math:`(\tau x)(s) = x(s - \tau(s))`, by three ways of interpolating."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
@@ -8,13 +9,15 @@ import torch.nn.functional as F
 
 from flexure.errors import ArgumentError, nearest
 
-__all__ = ["INTERPOLATIONS", "SIGMA", "check_interpolation", "gaussian_smooth", "pull_back", "working_dtype"]
+__all__ = ["INTERPOLATIONS", "SIGMA", "Grid", "check_interpolation", "gaussian_smooth", "pull_back", "working_dtype"]
 
 SIGMA = 0.4715
 """Width of the Gaussian interpolation, pixels."""
 
 
-def pull_back(x: torch.Tensor, fields: torch.Tensor, interpolation: str = "bilinear") -> torch.Tensor:
+def pull_back(
+    x: torch.Tensor, fields: torch.Tensor, interpolation: str = "bilinear", *, grid: "Grid | None" = None
+) -> torch.Tensor:
     r"""What does an image look like after a displacement?
 
     .. math:: (\tau x)(s) = x(s - f(s))
@@ -29,6 +32,7 @@ def pull_back(x: torch.Tensor, fields: torch.Tensor, interpolation: str = "bilin
         interpolation: ``"bilinear"``: the four neighbors. ``"gaussian"``: normalized weights
             :math:`e^{-r^2/2\sigma^2}`, σ = 0.4715 pixels, over all neighbors that matter to rounding; it blurs also
             where nothing moves (:func:`gaussian_smooth`). ``"nearest"``: the nearest pixel.
+        grid: The pixels' positions in the working precision, where several batches share them; made if not given.
 
     Returns:
         ``(b, C, H, W)`` in the dtype of ``x``; half precisions are worked on in float32.
@@ -44,7 +48,9 @@ def pull_back(x: torch.Tensor, fields: torch.Tensor, interpolation: str = "bilin
     check_interpolation(interpolation)
     _check_shapes(x, fields)
     dtype = torch.promote_types(working_dtype(x.dtype), fields.dtype)
-    return INTERPOLATIONS[interpolation](x.to(dtype), fields.to(dtype)).to(x.dtype)
+    height, width = x.shape[-2:]
+    grid = Grid.of(height, width, dtype, x.device) if grid is None else grid
+    return INTERPOLATIONS[interpolation](grid, x.to(dtype), fields.to(dtype)).to(x.dtype)
 
 
 def gaussian_smooth(x: torch.Tensor) -> torch.Tensor:
@@ -98,76 +104,79 @@ def _check_shapes(x: torch.Tensor, fields: torch.Tensor) -> None:
         )
 
 
-def _bilinear(x: torch.Tensor, fields: torch.Tensor) -> torch.Tensor:
-    return _sample(x, fields, "bilinear")
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The positions of an image's pixels, as ``grid_sample`` numbers them.
+
+    Attributes:
+        base: Of the pixels themselves, ``(2, H, W)``: along a row, along a column.
+        steps: What a displacement by one pixel changes, ``(2, 1, 1)``.
+        corners: Which of two ways of numbering is used; that for powers of two is exact at whole pixels.
+    """
+
+    base: torch.Tensor
+    steps: torch.Tensor
+    corners: bool
+
+    @classmethod
+    def of(cls, height: int, width: int, dtype: torch.dtype, device: torch.device | str = "cpu") -> "Grid":
+        """The grid of an image size."""
+        corners = bool(height & (height - 1) or width & (width - 1))
+        down, across = (_axis(side, corners) for side in (height, width))
+        base = torch.stack([across.expand(height, width), down[:, None].expand(height, width)])
+        steps = torch.tensor([-2 / (side - corners) for side in (width, height)], dtype=torch.float64)
+        return cls(base.to(device, dtype), steps.view(2, 1, 1).to(device, dtype), corners)
+
+    def fetch(self, x: torch.Tensor, fields: torch.Tensor, mode: str = "bilinear") -> torch.Tensor:
+        """``x`` at each pixel less its displacement in pixels; the planes are read as they lie, not interleaved."""
+        places = torch.addcmul(self.base, fields, self.steps).permute(0, 2, 3, 1)
+        return F.grid_sample(x, places, mode=mode, padding_mode="border", align_corners=self.corners)
 
 
-def _nearest(x: torch.Tensor, fields: torch.Tensor) -> torch.Tensor:
-    return _sample(x, fields, "nearest")
-
-
-def _sample(x: torch.Tensor, fields: torch.Tensor, mode: str) -> torch.Tensor:
-    height, width = x.shape[-2:]
-    corners = _corners(height, width)
-    axes = [_normalized_axis(side, corners).to(fields.device, fields.dtype) for side in (height, width)]
-    base = torch.stack([axes[1].expand(height, width), axes[0][:, None].expand(height, width)])
-    steps = torch.tensor([-2 / (side - corners) for side in (width, height)], dtype=fields.dtype, device=fields.device)
-    return _fetch(x, torch.addcmul(base, fields, steps.view(2, 1, 1)), corners, mode)
-
-
-def _fetch(x: torch.Tensor, grid: torch.Tensor, corners: bool, mode: str = "bilinear") -> torch.Tensor:
-    """Sample at normalized positions ``(b, 2, H, W)``; the planes are read as they lie, without interleaving."""
-    return F.grid_sample(x, grid.permute(0, 2, 3, 1), mode=mode, padding_mode="border", align_corners=corners)
-
-
-def _corners(height: int, width: int) -> bool:
-    """Which of grid_sample's two ways to number positions: that of powers of two is exact at whole pixels."""
-    return bool(height & (height - 1) or width & (width - 1))
-
-
-def _normalized_axis(side: int, corners: bool) -> torch.Tensor:
-    """The pixels' positions as grid_sample numbers them, float64."""
+def _axis(side: int, corners: bool) -> torch.Tensor:
     pixels = torch.arange(side, dtype=torch.float64)
     return 2 * pixels / (side - 1) - 1 if corners else (2 * pixels + 1) / side - 1
 
 
-def _gaussian(x: torch.Tensor, fields: torch.Tensor) -> torch.Tensor:
+def _bilinear(grid: Grid, x: torch.Tensor, fields: torch.Tensor) -> torch.Tensor:
+    return grid.fetch(x, fields)
+
+
+def _nearest(grid: Grid, x: torch.Tensor, fields: torch.Tensor) -> torch.Tensor:
+    return grid.fetch(x, fields, "nearest")
+
+
+def _gaussian(grid: Grid, x: torch.Tensor, fields: torch.Tensor) -> torch.Tensor:
     """Two neighboring taps of each axis are one bilinear fetch between them, so four taps cost one."""
     height, width = x.shape[-2:]
-    corners = _corners(height, width)
-    pairs = 4 if fields.dtype == torch.float64 else 3
     columns = torch.arange(width, dtype=fields.dtype, device=fields.device)
     rows = torch.arange(height, dtype=fields.dtype, device=fields.device)[:, None]
-    across = _taps(columns - fields[:, 0], width, pairs)
-    down = _taps(rows - fields[:, 1], height, pairs)
+    across, down = _taps(columns, fields[:, 0], width), _taps(rows, fields[:, 1], height)
     total = torch.zeros_like(x)
-    for weight_y, place_y in down:
-        for weight_x, place_x in across:
-            grid = torch.stack([_normalize(place_x, width, corners), _normalize(place_y, height, corners)], dim=1)
-            total = total + (weight_y * weight_x)[:, None] * _fetch(x, grid, corners)
+    for weight_y, shift_y in down:
+        for weight_x, shift_x in across:
+            part = grid.fetch(x, torch.stack([shift_x, shift_y], dim=1))
+            total = total + (weight_y * weight_x)[:, None] * part
     return total
 
 
-def _taps(positions: torch.Tensor, side: int, pairs: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Weights and places of the fetches that make one axis of a Gaussian: ``2 * pairs`` pixels around each position."""
-    positions = positions.clamp(0, side - 1)
-    first = positions.floor()
-    taps = []
-    for offset in range(1 - pairs, 1 + pairs):
-        pixels = first + offset
-        inside = (pixels >= 0) & (pixels <= side - 1)
-        taps.append((torch.exp((positions - pixels).square() / (-2 * SIGMA**2)) * inside, pixels))
-    total = sum(weight for weight, _ in taps)
+def _taps(pixels: torch.Tensor, field: torch.Tensor, side: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Weight and displacement of each fetch that makes one axis of a Gaussian, of 6 taps in float32, 8 in float64."""
+    half = 4 if field.dtype == torch.float64 else 3
+    positions = (pixels - field).clamp(0, side - 1)
+    taps = [positions.floor() + offset for offset in range(1 - half, 1 + half)]
+    weights = [torch.exp((positions - tap).square() / (-2 * SIGMA**2)) * _inside(tap, side) for tap in taps]
+    total = torch.stack(weights).sum(0)
     fetches = []
-    for (left, pixels), (right, _) in zip(taps[::2], taps[1::2], strict=True):
+    for tap, left, right in zip(taps[::2], weights[::2], weights[1::2], strict=True):
         both = left + right
-        place = pixels + right / both.clamp_min(torch.finfo(both.dtype).tiny)
-        fetches.append((both / total, place))
+        between = right / both.clamp_min(torch.finfo(both.dtype).tiny)
+        fetches.append((both / total, pixels - tap - between))
     return fetches
 
 
-def _normalize(places: torch.Tensor, side: int, corners: bool) -> torch.Tensor:
-    return places * (2 / (side - 1)) - 1 if corners else (places * 2 + 1) / side - 1
+def _inside(tap: torch.Tensor, side: int) -> torch.Tensor:
+    return (tap >= 0) & (tap <= side - 1)
 
 
 def _smoothing(side: int) -> torch.Tensor:
@@ -176,6 +185,6 @@ def _smoothing(side: int) -> torch.Tensor:
     return weights / weights.sum(1, keepdim=True)
 
 
-INTERPOLATIONS: Mapping[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = MappingProxyType(
+INTERPOLATIONS: Mapping[str, Callable[[Grid, torch.Tensor, torch.Tensor], torch.Tensor]] = MappingProxyType(
     {"bilinear": _bilinear, "gaussian": _gaussian, "nearest": _nearest}
 )
