@@ -38,17 +38,19 @@ def philox(counter: torch.Tensor, words: tuple[int, int]) -> torch.Tensor:
 
     The function of the published generator, so that its known answers apply; ten rounds.
     """
-    c0, c1, c2, c3 = counter.unbind(0)
+    c0, c1, c2, c3 = start = counter.unbind(0)
     k0, k1 = words
     p0, p1 = torch.empty_like(c0), torch.empty_like(c0)
     for _ in range(_ROUNDS):
         torch.mul(c0, _MULTIPLIERS[0], out=p0)
         torch.mul(c2, _MULTIPLIERS[1], out=p1)
-        torch.bitwise_xor(p1 >> 32, c1.bitwise_xor_(k0), out=c0).bitwise_and_(_MASK)
-        torch.bitwise_xor(p0 >> 32, c3.bitwise_xor_(k1), out=c2).bitwise_and_(_MASK)
-        torch.bitwise_and(p1, _MASK, out=c1)
-        torch.bitwise_and(p0, _MASK, out=c3)
+        torch.bitwise_right_shift(p1, 32, out=c0).bitwise_xor_(c1).bitwise_xor_(k0).bitwise_and_(_MASK)
+        torch.bitwise_right_shift(p0, 32, out=c2).bitwise_xor_(c3).bitwise_xor_(k1).bitwise_and_(_MASK)
+        # the low halves of the products are the new words; their high halves fall to a mask one round later
+        c1, p1, c3, p0 = p1, c1, p0, c3
         k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
+    for word, place in ((c1, start[1]), (c3, start[3])):  # after an even number of rounds they are the same
+        torch.bitwise_and(word, _MASK, out=place)
     return counter
 
 
