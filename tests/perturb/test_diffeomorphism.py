@@ -247,6 +247,17 @@ def test_autocast_does_not_coarsen_the_fields():
     assert all(torch.equal(a, b) for a, b in zip(plain, found, strict=True))
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", ["bilinear", "gaussian", "nearest"])
+def test_a_gpu_gives_the_same_images_to_rounding(name):
+    x = torch.rand(6, 3, 40, 32, generator=torch.Generator().manual_seed(0), dtype=DOUBLE)
+    deform, index = Diffeomorphism(interpolation=name, cutoff=4, fold="reject", displacement=3.0), torch.arange(6)
+    found = deform(x.cuda(), index.cuda(), seed=0)
+    assert found.is_cuda
+    assert torch.allclose(found.cpu(), deform(x, index, seed=0), rtol=0, atol=1e-10)
+
+
 # folds
 
 
