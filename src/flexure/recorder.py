@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["OUTPUT", "Emission", "Recorder", "is_block", "is_leaf"]
+__all__ = ["OUTPUT", "Emission", "Recorder", "is_block", "is_leaf", "op_name"]
 
 OUTPUT = "output"
 _INPLACE = re.compile(r"^i(add|sub|mul|truediv|floordiv|matmul|pow|and|or|xor)$")
@@ -48,6 +48,15 @@ def is_leaf(module: nn.Module) -> bool:
 def is_block(module: nn.Module) -> bool:
     """Whether a module is a block: it holds other modules and is not a mere list of them."""
     return not is_leaf(module) and not isinstance(module, _CONTAINERS) and next(module.children(), None) is not None
+
+
+def op_name(function: str) -> str:
+    """What an op is called, from the name of the function: in-place variants and operators like the plain op.
+
+    >>> op_name("relu_"), op_name("__iadd__"), op_name("__getitem__")
+    ('relu', 'add', 'getitem')
+    """
+    return _INPLACE.sub(r"\1", function.strip("_"))
 
 
 class Recorder(TorchFunctionMode):
@@ -121,7 +130,7 @@ class Recorder(TorchFunctionMode):
         if self._stack and not (self._inside_leaf or self._blocks or self._tells):
             name = getattr(func, "__name__", "")
             if name != "__get__" and not _handed_back(name, result, args):
-                base = _INPLACE.sub(r"\1", name.strip("_"))
+                base = op_name(name)
                 self._report(f"{self._stack[-1]}.{base}" if self._stack[-1] else base, base, result)
         return result
 

@@ -1,11 +1,10 @@
 """A program made by ``torch.export``, run node by node so that its layers can be told apart."""
 
 import copy
-import operator
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import fx, nn
 from torch.utils import _pytree as pytree
 
 from flexure.errors import SpecimenError
+from flexure.recorder import op_name
 from flexure.specimen import Specimen
 
 __all__ = ["Exported", "exported_specimen"]
@@ -23,14 +23,22 @@ _LAYERS = ("torch.nn.", "torch.ao.nn.")
 _CONTAINERS = tuple(f"torch.nn.modules.container.{name}" for name in ("Sequential", "ModuleList", "ModuleDict"))
 
 
-@dataclass(frozen=True, eq=False)
-class _Point:
-    """Where an observer is shown something: what it is called, and the nodes that make it up."""
+@dataclass(frozen=True)
+class _Call:
+    """One call of a layer, or of a function outside of layers, as the original network made it."""
 
+    key: str
     name: str
     kind: str
-    nodes: tuple[fx.Node, ...]
     is_layer: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """Where an observer is shown a call: the nodes that hold its results."""
+
+    call: _Call
+    nodes: tuple[fx.Node, ...]
 
 
 class Exported(nn.Module):
@@ -41,8 +49,9 @@ class Exported(nn.Module):
     observer sees every node once per call, with the whole batch.
 
     Nodes are named as :class:`flexure.recorder.Recorder` names them, from ``nn_module_stack``: PyTorch's own layers by
-    their path (``layer1.0.conv1``), other calls by the path of the module they stand in (``layer1.0.add``). What does
-    not depend on the input is not shown. Devices written into the program (an ``arange`` on the CPU) stay as they are.
+    their path (``layer1.0.conv1``), functions by the path of the module they stand in (``layer1.0.add``). What does not
+    depend on the input is not shown, nor is a second result that nothing uses. Devices written into the program (an
+    ``arange`` on the CPU) stay as they are.
 
     Attributes:
         observer: Called as ``observer(name, kind, value)`` at each node, in order of emission; None: nobody watches.
@@ -133,11 +142,11 @@ class Exported(nn.Module):
 
     def _show(self, point: _Point, workers: Sequence[fx.Interpreter], sizes: Sequence[tuple[int, int]]) -> None:
         first, last = workers[0], point.nodes[-1]
-        if not point.is_layer and not _in_place(last) and first.env[last] is first.env.get(_first_input(last)):
+        if not point.call.is_layer and not _in_place(last) and first.env[last] is first.env.get(_first_input(last)):
             return  # handed back as it was: contiguous on what is contiguous
         whole = _whole([[worker.env[node] for node in point.nodes] for worker in workers], sizes)
         if self.observer is not None:
-            self.observer(point.name, point.kind, whole[0] if len(whole) == 1 else tuple(whole))
+            self.observer(point.call.name, point.call.kind, whole[0] if len(whole) == 1 else tuple(whole))
 
 
 def exported_specimen(path: str | os.PathLike) -> Specimen:
@@ -194,9 +203,9 @@ def _joined(leaves: Sequence[Any], sizes: Sequence[tuple[int, int]]) -> Any:
 
 
 def _points(graph: fx.Graph, source: fx.Node) -> Iterator[_Point]:
-    """What to show, in order: a layer's nodes together, every other call by itself."""
+    """What to show, in order: neighboring nodes that belong to one call are one point."""
     live = {source}
-    layer: tuple[str, str, str] | None = None
+    call: _Call | None = None
     nodes: list[fx.Node] = []
     for node in graph.nodes:
         if live.isdisjoint(node.all_input_nodes):
@@ -204,56 +213,41 @@ def _points(graph: fx.Graph, source: fx.Node) -> Iterator[_Point]:
         live.add(node)
         if node.op != "call_function" or not _gives_tensors(node):
             continue
-        found = _layer(node)
-        if layer is not None and found != layer:
-            yield _layer_point(nodes, layer)
+        found = _call(node)
+        if call is not None and found != call:
+            yield _point(call, nodes)
             nodes = []
-        layer = found
-        if found is not None:
-            nodes.append(node)
-        elif node.target is not operator.getitem:
-            yield _call_point(node)
-    if layer is not None:
-        yield _layer_point(nodes, layer)
+        call = found
+        nodes.append(node)
+    if call is not None:
+        yield _point(call, nodes)
 
 
-def _layer_point(nodes: Sequence[fx.Node], layer: tuple[str, str, str]) -> _Point:
-    _, path, kind = layer
+def _point(call: _Call, nodes: Sequence[fx.Node]) -> _Point:
     inside = set(nodes)
-    results = tuple(node for node in nodes if not inside.issuperset(node.users)) or (nodes[-1],)
-    return _Point(path or kind.lower(), kind, results, True)
+    return _Point(call, tuple(node for node in nodes if not inside.issuperset(node.users)) or (nodes[-1],))
 
 
-def _call_point(node: fx.Node) -> _Point:
-    stack, kind = _stack(node), _op_name(node).strip("_")
-    path = stack[-1][1] if stack else ""
-    return _Point(f"{path}.{kind}" if path else kind, kind, (node,), False)
+def _call(node: fx.Node) -> _Call:
+    """The outermost PyTorch layer a node stands in, else the function that made it."""
+    key = path = ""
+    for key, (path, kind) in (node.meta.get("nn_module_stack") or {}).items():
+        full = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
+        if full.startswith(_LAYERS) and full not in _CONTAINERS:
+            short = full.rpartition(".")[2]
+            return _Call(key, path or short.lower(), short, True)
+    number, function = node.meta.get("torch_fn") or (node.name, _aten_name(node))
+    kind = op_name(function.rpartition(".")[2])
+    return _Call(f"{key} {number}", f"{path}.{kind}" if path else kind, kind, False)
 
 
-def _layer(node: fx.Node) -> tuple[str, str, str] | None:
-    """The outermost PyTorch layer a node stands in: ``(call, path, class)``."""
-    for call, path, kind in _stack(node):
-        if kind.startswith(_LAYERS) and kind not in _CONTAINERS:
-            return call, path, kind.rpartition(".")[2]
-    return None
-
-
-def _stack(node: fx.Node) -> list[tuple[str, str, str]]:
-    """The calls of modules a node stands in, outermost first: ``(call, path, class with its module)``."""
-    stack: Mapping[str, tuple[str, Any]] = node.meta.get("nn_module_stack") or {}
-    return [
-        (call, path, kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}")
-        for call, (path, kind) in stack.items()
-    ]
-
-
-def _op_name(node: fx.Node) -> str:
+def _aten_name(node: fx.Node) -> str:
     target: Any = node.target
     return target._schema.name.rpartition("::")[2] if hasattr(target, "_schema") else target.__name__
 
 
 def _in_place(node: fx.Node) -> bool:
-    return _op_name(node).endswith("_")
+    return _aten_name(node).endswith("_")
 
 
 def _first_input(node: fx.Node) -> Any:

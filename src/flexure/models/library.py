@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from flexure import ecosystem
-from flexure.errors import ArgumentError
+from flexure.errors import ArgumentError, FlexureError, SpecimenError
 from flexure.models.normalization import NORMALIZATIONS
 from flexure.specimen import Specimen
 
@@ -30,13 +30,20 @@ class Library:
         """Raise an ``ArgumentError`` that names the nearest if the library has no such architecture."""
         valid = set(self._names())
         if model.partition(".")[0] not in valid:
-            close = difflib.get_close_matches(model, valid, n=3, cutoff=0.5)
+            begun = sorted(name for name in valid if model and name.startswith(model))
+            close = (begun or difflib.get_close_matches(model, valid, cutoff=0.5))[:3]
             hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
             raise ArgumentError(f"{self.name} has no model {model!r}.{hint} It names {len(valid)}.")
 
     def specimen(self, model: str, *, pretrained: bool, num_classes: int | None) -> Specimen:
         """The network, with its normalization, image size and a factory for fresh weights."""
-        return self._build(model, pretrained, num_classes)
+        try:
+            return self._build(model, pretrained, num_classes)
+        except FlexureError:
+            raise
+        except Exception as wrong:
+            first = (str(wrong).splitlines() or [""])[0]
+            raise SpecimenError(f"{self.name}:{model} cannot be built: {type(wrong).__name__}: {first}") from wrong
 
 
 def _timm_names() -> Iterable[str]:

@@ -3,6 +3,7 @@
 import os
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,8 +21,9 @@ __all__ = ["check_weights", "load_state", "load_weights"]
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt")
 _NESTED = ("state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
+_COUNTER = "num_batches_tracked"
 _SHOWN = 5
-_WANTS_CODE = re.compile(r"GLOBAL ([\w.]+)|Unsupported (?:class|operand|global)|reduce", re.IGNORECASE)
+_NAMED = re.compile(r"GLOBAL ([\w.]+)")
 
 
 def check_weights(path: str | os.PathLike) -> Path:
@@ -75,7 +77,7 @@ def load_weights(model: nn.Module, path: str | os.PathLike) -> None:
     """
     state = _stripped(load_state(path), set(model.state_dict()))
     expected = model.state_dict()
-    missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
+    missing = [key for key in expected if key not in state and not key.endswith(_COUNTER)]
     unexpected = [key for key in state if key not in expected]
     shapes = [
         f"{key} is {tuple(value.shape)} in the file, {tuple(expected[key].shape)} in the network"
@@ -92,20 +94,28 @@ def load_weights(model: nn.Module, path: str | os.PathLike) -> None:
 
 def _unpickled(path: Path) -> Mapping[str, Any]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about what it refuses next
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as wrong:
-        wants = _WANTS_CODE.search(str(wrong))
-        if wants is None:
-            raise SpecimenError(f"weights {path}: not a readable weights file ({_first_line(wrong)}).") from wrong
-        raise SpecimenError(
-            f"weights {path}: refused. It is a pickle that holds more than tensors"
-            f"{f' ({wants[1]})' if wants[1] else ''}, and opening it would run code. If you trust where it comes from, "
-            "load it yourself once and keep the tensors alone: "
-            'safetensors.torch.save_file(model.state_dict(), "weights.safetensors").'
-        ) from wrong
+        raise SpecimenError(_refusal(path, str(wrong))) from wrong
     if not isinstance(content, Mapping):
         raise SpecimenError(f"weights {path}: expected tensors by name; it holds a {type(content).__name__}.")
     return content
+
+
+def _refusal(path: Path, told: str) -> str:
+    named = _NAMED.search(told)
+    with path.open("rb") as file:
+        is_pickle = named is not None or file.read(1) == b"\x80"
+    if not is_pickle:
+        return f"weights {path}: not a readable weights file."
+    holds = f"holds more than tensors ({named[1]})" if named else "torch.load does not know to be harmless"
+    return (
+        f"weights {path}: refused. It is a pickle that {holds}, and opening it would run code. If you trust where it "
+        "comes from, load it yourself once and keep the tensors alone: "
+        'safetensors.torch.save_file(model.state_dict(), "weights.safetensors").'
+    )
 
 
 def _stripped(state: dict[str, torch.Tensor], wanted: set[str]) -> dict[str, torch.Tensor]:
@@ -126,7 +136,7 @@ def _misfit(
 ) -> str:
     told = ((missing, "missing keys"), (unexpected, "unexpected keys"), (shapes, "shapes that differ"))
     parts = [f"{len(entries)} {what}: {_listed(entries)}" for entries, what in told if entries]
-    total = len(model.state_dict())
+    total = sum(not key.endswith(_COUNTER) for key in model.state_dict())
     fits = total - len(missing) - len(shapes)
     hint = "Another number of classes or layers?" if 2 * fits > total else "Is this the right network?"
     return (

@@ -1,0 +1,24 @@
+"""Networks that train within seconds: shapes and sizes."""
+
+import pytest
+import torch
+
+from flexure.models.small import LeNet5, SmallCNN
+
+
+def test_lenet5_has_the_textbook_number_of_parameters():
+    assert sum(p.numel() for p in LeNet5().parameters()) == 61_706
+    assert LeNet5()(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("size", [(28, 28), (8, 8), (32, 20), (4, 4)])
+def test_the_small_cnn_takes_any_image_size(size):
+    assert SmallCNN(num_classes=3, channels=2).eval()(torch.rand(2, 2, *size)).shape == (2, 3)
+
+
+def test_every_layer_of_the_small_cnn_is_a_module_called_once():
+    model, calls = SmallCNN(), []
+    for name, module in model.named_children():
+        module.register_forward_hook(lambda *_, name=name: calls.append(name))
+    model(torch.rand(2, 1, 28, 28))
+    assert calls == [name for name, _ in model.named_children()]
