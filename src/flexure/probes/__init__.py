@@ -77,7 +77,7 @@ def _sensitivity_passes(options: Mapping[str, Any]) -> Passes:
 
 
 def _check_sensitivity(options: Mapping[str, Any]) -> None:
-    from flexure.probes._settings import Settings
+    from flexure.probes.sensitivity.settings import Settings
 
     Settings(**{name: options[name] for name in Settings.__dataclass_fields__}).diffeomorphism()
 

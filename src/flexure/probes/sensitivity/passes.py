@@ -21,7 +21,7 @@ __all__ = ["Disturbance", "Passes", "Reduction", "usable"]
 
 
 class Reduction(Protocol):
-    """What :class:`Passes` feeds; see :class:`~flexure.probes._reductions.MeanReduction`."""
+    """What :class:`Passes` feeds; see :class:`~flexure.probes.sensitivity.reductions.MeanReduction`."""
 
     def begin(self) -> None: ...
     def emit(self, name: str, value: torch.Tensor, images: int, draws: int) -> None: ...

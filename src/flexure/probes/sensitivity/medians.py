@@ -9,7 +9,7 @@ from flexure import distributed, rng
 from flexure.bench import Mounted
 from flexure.data import Images
 from flexure.errors import ArgumentError
-from flexure.probes._settings import Settings
+from flexure.probes.sensitivity.settings import Settings
 from flexure.recorder import OUTPUT
 from flexure.stats import Sensitivities
 from flexure.survey import BLOCKS, Op

@@ -15,9 +15,9 @@ from flexure.bench import mount
 from flexure.data import as_images, notes_of
 from flexure.errors import ArgumentError
 from flexure.models import reinitialized
-from flexure.probes._measurement import VALUES, Ledger, measure, sample_arrays
 from flexure.probes._provenance import provenance
-from flexure.probes._settings import Settings
+from flexure.probes.sensitivity.measurement import VALUES, Ledger, measure, sample_arrays
+from flexure.probes.sensitivity.settings import Settings
 from flexure.results import MEASURED, Checkpoint, Progress, Result
 from flexure.specimen import Specimen
 

@@ -13,10 +13,10 @@ from flexure import distributed
 from flexure.bench import Mounted
 from flexure.data import Images
 from flexure.errors import DataError
-from flexure.probes._medians import MedianReduction
-from flexure.probes._passes import Disturbance, Passes, usable
-from flexure.probes._reductions import MeanReduction
-from flexure.probes._settings import Settings
+from flexure.probes.sensitivity.medians import MedianReduction
+from flexure.probes.sensitivity.passes import Disturbance, Passes, usable
+from flexure.probes.sensitivity.reductions import MeanReduction
+from flexure.probes.sensitivity.settings import Settings
 from flexure.results import MEASURED, Checkpoint, Progress
 from flexure.stats import Sensitivities
 from flexure.survey import BLOCKS, Op, select, survey

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from flexure.errors import SpecimenError
-from flexure.probes._reductions import MeanReduction
+from flexure.probes.sensitivity.reductions import MeanReduction
 from flexure.results import MEASURED
 from flexure.survey import Op
 
