@@ -23,11 +23,20 @@ __all__ = ["Disturbance", "Passes", "Reduction", "usable"]
 class Reduction(Protocol):
     """What :class:`Passes` feeds; see :class:`~flexure.probes.sensitivity.reductions.MeanReduction`."""
 
-    def begin(self) -> None: ...
-    def emit(self, name: str, value: torch.Tensor, images: int, draws: int) -> None: ...
-    def commit(self, index: torch.Tensor) -> None: ...
-    def arrays(self) -> dict[str, np.ndarray]: ...
-    def restore(self, arrays: Mapping[str, np.ndarray]) -> None: ...
+    def begin(self) -> None:
+        """Forget what the current chunk has added."""
+
+    def emit(self, name: str, value: torch.Tensor, images: int, draws: int) -> None:
+        """Take what an op emitted for ``images * (1 + 2 draws)`` rows."""
+
+    def commit(self, index: torch.Tensor) -> None:
+        """Count the chunk."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The sums so far."""
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Go on from those."""
 
 
 @dataclass(frozen=True)
