@@ -17,8 +17,10 @@ def fake(monkeypatch, tmp_path):
     """Write a package that shadows a real one, and forget it afterwards."""
     written = []
 
-    def write(name: str, code: str) -> None:
+    def write(name: str, code: str, **parts: str) -> None:
         (tmp_path / name).mkdir()
+        for part, text in parts.items():
+            (tmp_path / name / f"{part}.py").write_text(text)
         (tmp_path / name / "__init__.py").write_text(code)
         written.append(name)
         for module in [module for module in sys.modules if module.split(".")[0] == name]:
@@ -55,7 +57,8 @@ def test_what_a_package_lacks_itself_is_named(fake):
         ecosystem.datasets()
 
 
-def test_a_package_that_breaks_otherwise_is_quoted(fake):
+def test_a_package_that_breaks_otherwise_is_quoted_and_nothing_is_declared(fake, monkeypatch):
+    monkeypatch.setattr(ecosystem, "_declare_operators", lambda: pytest.fail("declared"))
     fake("torchvision", "raise RuntimeError('built for another planet')")
     with pytest.raises(MissingPackageError, match=r"cannot be imported \(built for another planet\)"):
         ecosystem.torchvision()
@@ -74,12 +77,12 @@ def test_a_package_whose_operators_are_unknown_is_imported_once_they_are_declare
     monkeypatch.setattr(sys, "declared_for_test", False, raising=False)
     fake(
         "torchvision",
-        "import sys\n"
-        "if not sys.declared_for_test:\n"
-        "    raise RuntimeError('operator torchvision::nms does not exist')\n"
-        "version = 'declared'\n",
+        "from torchvision import part\n"
+        "if not part.declared:\n"
+        "    raise RuntimeError('operator torchvision::nms does not exist')\n",
+        part="import sys\ndeclared = sys.declared_for_test\n",
     )
-    assert ecosystem.torchvision().version == "declared"
+    assert ecosystem.torchvision().part.declared
 
 
 def test_timm_is_imported_after_the_guarded_torchvision(fake):
@@ -90,4 +93,4 @@ def test_timm_is_imported_after_the_guarded_torchvision(fake):
 
 def test_declaring_the_operators_twice_does_no_harm():
     code = "import torch; from flexure.ecosystem import _declare_operators as declare; declare(); declare()"
-    subprocess.run([sys.executable, "-c", f"{code}; torch.ops.torchvision.nms"], check=True)
+    assert subprocess.run([sys.executable, "-c", f"{code}; torch.ops.torchvision.nms"]).returncode == 0

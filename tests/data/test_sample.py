@@ -54,6 +54,13 @@ def test_a_sample_of_a_sample_keeps_the_indices_of_the_full_set():
     assert chosen.read(range(10)).x.flatten().tolist() == chosen.indices.tolist()
 
 
+def test_an_image_is_drawn_by_its_index_whoever_else_is_there():
+    full = np.arange(60)
+    chosen = set(balanced(None, full, 20, seed=0).tolist())
+    rest = np.array(sorted({*chosen, *range(0, 60, 3)}))
+    assert set(rest[balanced(None, rest, 20, seed=0)].tolist()) == chosen
+
+
 def test_every_image_is_equally_likely():
     counts = np.zeros(30)
     for seed in range(2000):

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from flexure import Specimen, resolve
@@ -16,7 +17,7 @@ from flexure.recorder import Recorder
 
 
 class Mixed(nn.Module):
-    """In-place ops, a module used twice, attention, functional calls and a constant."""
+    """In-place ops, a module used twice, attention, functional calls, one that hands back its input, and a constant."""
 
     def __init__(self):
         super().__init__()
@@ -34,7 +35,7 @@ class Mixed(nn.Module):
         x += x.sin()
         x = self.norm(x.flatten(2).transpose(1, 2) + self.shift.exp())
         x = x + self.attention(x, x, x, need_weights=False)[0]
-        return self.head(x.mean(1).contiguous())
+        return self.head(F.dropout(x.mean(1), training=self.training))
 
 
 @pytest.fixture(scope="module")

@@ -92,6 +92,12 @@ def test_missing_and_unexpected_keys_are_listed_and_counted(tmp_path, trained):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+def test_unexpected_keys_alone_are_refused_too(tmp_path, trained):
+    torch.save(trained | {"head.bias": torch.zeros(1)}, tmp_path / "w.pt")
+    with pytest.raises(SpecimenError, match=r"8 of its 8 keys do; 1 unexpected keys: head.bias"):
+        load_weights(net(), tmp_path / "w.pt")
+
+
 def test_shapes_that_differ_are_named(tmp_path, trained):
     trained["3.weight"], trained["3.bias"] = torch.zeros(5, 8), torch.zeros(5)
     torch.save(trained, tmp_path / "w.pt")

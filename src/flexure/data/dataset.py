@@ -116,7 +116,7 @@ class DatasetImages:
             try:
                 (one, _), (two, _) = self._item(int(position)), self._item(int(position))
             except BROKEN:
-                continue
+                continue  # named when it is read in earnest
             if one.shape != two.shape or not torch.equal(one.nan_to_num(), two.nan_to_num()):
                 raise DataError(
                     f"{self.name}: item {position} came out differently when it was read again. Take random "

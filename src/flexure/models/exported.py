@@ -109,8 +109,7 @@ class Exported(nn.Module):
         ):
             wanted = " x ".join("any" if side is None else str(side) for side in self.image_shape)
             raise SpecimenError(f"exported for images of {wanted}; got a batch of shape {tuple(x.shape)}.")
-        with torch._C.DisableTorchFunction():
-            return self._run(x)
+        return self._run(x)
 
     def _run(self, x: torch.Tensor) -> Any:
         least, most = self._batch
