@@ -69,17 +69,22 @@ def check_probes(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _sensitivity_passes(options: Mapping[str, Any]) -> Passes:
-    """Clean once, then a deformed and a noisy copy per draw; as often again for every initialised network."""
+    """Clean and two copies per draw; with a precision in rounds, clean again each; as often for every network."""
+    settings = _sensitivity_settings(options)
     initialized = options["initialized"]
     networks = 1 + (initialized if isinstance(initialized, int) else _count(initialized))
-    most = options["draws"] if options["precision"] is None else max(options["draws"], options["max_draws"])
-    return networks * (1 + 2 * options["draws"]), networks * (1 + 2 * most)
+    round_of = networks * (1 + 2 * settings.draws_per_round)
+    return round_of, round_of * settings.max_rounds
 
 
 def _check_sensitivity(options: Mapping[str, Any]) -> None:
+    _sensitivity_settings(options).diffeomorphism()
+
+
+def _sensitivity_settings(options: Mapping[str, Any]) -> Any:
     from flexure.probes.sensitivity.settings import Settings
 
-    Settings(**{name: options[name] for name in Settings.__dataclass_fields__}).diffeomorphism()
+    return Settings(**{name: options[name] for name in Settings.__dataclass_fields__})
 
 
 def _count(modules: Any) -> int:

@@ -28,7 +28,7 @@ Listener = Callable[[str], Progress]
 
 
 class IncompleteRunError(RunError):
-    """Not all could be measured or written; what was measured is in ``run``, and in its folder as far as that took it."""
+    """Not all could be measured or written; ``run`` holds what was measured, its folder as much as could be written."""
 
     def __init__(self, message: str, run: Run) -> None:
         super().__init__(message)
@@ -246,7 +246,7 @@ def _summary(errors: Mapping[str, FlexureError], run: Run) -> FlexureError:
     """The error itself where it is the only thing to tell, else one that says what failed and what is there."""
     if len(errors) == 1 and not run.results:
         return next(iter(errors.values()))
-    told = " ".join(f"{name}: {wrong}" for name, wrong in errors.items())
+    told = " ".join(f"{name}: {str(wrong).rstrip('.')}." for name, wrong in errors.items())
     there = f" What was measured ({', '.join(run.results)}) is kept." if run.results else ""
     return IncompleteRunError(f"{len(errors)} of {len(errors) + len(run.results)} probes failed. {told}{there}", run)
 
