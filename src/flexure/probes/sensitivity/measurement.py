@@ -110,7 +110,7 @@ def measure(
         batch_norm=settings.batch_norm,
         blocks=settings.layers == BLOCKS,
         progress=progress,
-        shrunk=rows if rows < settings.batch_size else None,
+        shrunk=rows if not settings.has_groups and rows < settings.batch_size else None,
     )
     if settings.reduction == "mean":
         reduction = MeanReduction(ops, mounted.device, others=[op.name for op in everything])
@@ -159,10 +159,11 @@ def _survey(mounted: Mounted, images: Images, settings: Settings) -> tuple[list[
     if not len(x):
         raise DataError(f"{images.name}: none of {len(skipped)} images can be used: {next(iter(skipped.values()))}.")
     clean = settings.diffeomorphism().clean(mounted.normalized(x))
-    rows = settings.batch_size
+    rows = settings.group_size if settings.has_groups else settings.batch_size
     while True:
         try:
-            return survey(mounted, clean, rows=rows, blocks=settings.layers == BLOCKS), rows
+            blocks = settings.layers == BLOCKS
+            return survey(mounted, clean, rows=rows, blocks=blocks, batch_norm=settings.batch_norm), rows
         except torch.cuda.OutOfMemoryError:
             if rows == 1:
                 raise
