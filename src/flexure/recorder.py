@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["OUTPUT", "Emission", "Recorder", "is_block", "is_leaf", "op_name"]
+__all__ = ["OUTPUT", "Emission", "Recorder", "SelfReporting", "is_block", "is_leaf", "op_name"]
 
 OUTPUT = "output"
-_INPLACE = re.compile(r"^i(add|sub|mul|truediv|floordiv|matmul|pow|and|or|xor)$")
+_VARIANT = re.compile(r"^[ir](add|sub|mul|div|truediv|floordiv|matmul|mod|pow|and|or|xor)$")
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
@@ -42,7 +43,8 @@ def is_leaf(module: nn.Module) -> bool:
     >>> is_leaf(nn.ReLU()), is_leaf(nn.Sequential(nn.ReLU()))
     (True, False)
     """
-    return type(module).__module__.startswith(("torch.nn", "torch.ao.nn")) and not isinstance(module, _CONTAINERS)
+    home = type_before_parametrizations(module).__module__
+    return home.startswith(("torch.nn", "torch.ao.nn")) and not isinstance(module, _CONTAINERS)
 
 
 def is_block(module: nn.Module) -> bool:
@@ -51,12 +53,22 @@ def is_block(module: nn.Module) -> bool:
 
 
 def op_name(function: str) -> str:
-    """What an op is called, from the name of the function: in-place variants and operators like the plain op.
+    """What an op is called, from the name of the function: in-place and reflected variants like the plain op.
 
-    >>> op_name("relu_"), op_name("__iadd__"), op_name("__getitem__")
-    ('relu', 'add', 'getitem')
+    >>> op_name("relu_"), op_name("__iadd__"), op_name("__rsub__"), op_name("__getitem__")
+    ('relu', 'add', 'sub', 'getitem')
     """
-    return _INPLACE.sub(r"\1", function.strip("_"))
+    return _VARIANT.sub(r"\1", function.strip("_"))
+
+
+class SelfReporting(nn.Module):
+    """A network that tells of its ops itself, because neither hooks nor calls show them: an exported graph.
+
+    Attributes:
+        observer: Called as ``observer(name, kind, value)`` at each op, in order of emission; None: nobody watches.
+    """
+
+    observer: Callable[[str, str, Any], None] | None = None
 
 
 class Recorder(TorchFunctionMode):
@@ -67,7 +79,9 @@ class Recorder(TorchFunctionMode):
     when the context ends, also after an exception; the network is otherwise not touched.
 
     Modules called twice and modules shared between two places keep the first place's name with ``_1``, ``_2`` … for the
-    further calls. Results of several tensors give ``name`` and ``name.1``, ``name.2`` ….
+    further calls, less the numbers that are a module's own name. Results of several tensors give ``name`` and
+    ``name.1``, ``name.2`` …. ``output`` is kept for what the network returns: a module of that name is ``output_1``.
+    Names are torch.fx's, except that ``/`` and ``%`` are ``div`` and ``remainder`` here.
 
     Args:
         model: The network whose passes are watched.
@@ -80,12 +94,14 @@ class Recorder(TorchFunctionMode):
         self._model, self._emit, self._blocks = model, emit, blocks
         self._stack: list[str] = []
         self._inside_leaf = 0
-        self._calls: Counter[str] = Counter()
+        self._calls: Counter[str] = Counter({OUTPUT: 1})
+        self._modules: frozenset[str] = frozenset()
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
-        self._tells = hasattr(model, "observer")  # an exported graph tells of its nodes itself
 
     def __enter__(self) -> "Recorder":
-        for name, module in self._model.named_modules():
+        modules = dict(self._model.named_modules())
+        self._modules = frozenset(modules)
+        for name, module in modules.items():
             self._watch(name, module)
         self._observe_nodes(None if self._blocks else self._report)
         return super().__enter__()
@@ -100,13 +116,13 @@ class Recorder(TorchFunctionMode):
     def begin(self) -> None:
         """Forget the last pass; to be called before each, also after one that raised."""
         self._stack.clear()
-        self._calls.clear()
+        self._calls = Counter({OUTPUT: 1})
         self._inside_leaf = 0
 
     def _watch(self, name: str, module: nn.Module) -> None:
         leaf = is_leaf(module)
         reports = (is_block(module) and module is not self._model) if self._blocks else leaf
-        kind = type(module).__name__
+        kind = type_before_parametrizations(module).__name__
 
         def enter(module: nn.Module, args: Any) -> None:
             self._stack.append(name)
@@ -118,35 +134,47 @@ class Recorder(TorchFunctionMode):
             if reports and not self._inside_leaf:
                 self._report(name or kind.lower(), kind, result)
 
-        self._handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+        # Around the user's own hooks, and left also where the network itself catches what a module raised.
+        self._handles.append(module.register_forward_pre_hook(enter, prepend=True))
+        self._handles.append(module.register_forward_hook(leave, always_call=True))
 
     def _observe_nodes(self, observer: Callable[[str, str, Any], None] | None) -> None:
-        if self._tells:
-            model: Any = self._model
-            model.observer = observer
+        if isinstance(self._model, SelfReporting):
+            self._model.observer = observer
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        if not self._stack or self._inside_leaf or self._blocks or isinstance(self._model, SelfReporting):
+            return func(*args, **(kwargs or {}))
+        before = _version(args)
         result = func(*args, **(kwargs or {}))
-        if self._stack and not (self._inside_leaf or self._blocks or self._tells):
-            name = getattr(func, "__name__", "")
-            if name != "__get__" and not _handed_back(name, result, args):
-                base = op_name(name)
-                self._report(f"{self._stack[-1]}.{base}" if self._stack[-1] else base, base, result)
+        handed_back = bool(args) and result is args[0] and _version(args) == before
+        name = getattr(func, "__name__", "")
+        if name != "__get__" and not handed_back:
+            base = op_name(name)
+            self._report(f"{self._stack[-1]}.{base}" if self._stack[-1] else base, base, result)
         return result
 
     def _report(self, name: str, kind: str, result: Any) -> None:
         for position, value in enumerate(_tensors(result)):
-            part = f"{name}.{position}" if position else name
-            again = self._calls[part]
-            self._calls[part] += 1
+            part = self._numbered(f"{name}.{position}" if position else name)
             with torch._C.DisableTorchFunction():
-                self._emit(Emission(f"{part}_{again}" if again else part, kind, value))
+                self._emit(Emission(part, kind, value))
+
+    def _numbered(self, name: str) -> str:
+        """The name at its first use, then with the next number that makes no module's own name of it."""
+        while True:
+            again = self._calls[name]
+            self._calls[name] += 1
+            if not again:
+                return name
+            if f"{name}_{again}" not in self._modules:
+                return f"{name}_{again}"
 
 
-def _handed_back(name: str, result: Any, args: Sequence[Any]) -> bool:
-    """Whether the call returned its first argument as it was (``contiguous`` on a contiguous tensor)."""
-    in_place = name.endswith("_") and (not name.endswith("__") or name.startswith("__i"))
-    return bool(args) and result is args[0] and not in_place
+def _version(args: Sequence[Any]) -> int:
+    """How often the first argument was written to: what tells an op in place from one that hands back its input."""
+    first = args[0] if args else None
+    return first._version if isinstance(first, torch.Tensor) and not first.is_inference() else 0
 
 
 def _tensors(result: Any) -> Iterator[torch.Tensor]:

@@ -4,17 +4,17 @@ import copy
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import fx
 from torch.utils import _pytree as pytree
 
 from flexure.errors import SpecimenError
-from flexure.recorder import op_name
+from flexure.recorder import SelfReporting, op_name
 from flexure.specimen import Specimen
 
 __all__ = ["Exported", "exported_specimen"]
@@ -41,7 +41,7 @@ class _Point:
     nodes: tuple[fx.Node, ...]
 
 
-class Exported(nn.Module):
+class Exported(SelfReporting):
     """An exported program as a module that takes batches of any size.
 
     A program exported for a fixed batch size runs at that size: larger batches are split, the last part is filled up
@@ -54,7 +54,6 @@ class Exported(nn.Module):
     ``arange`` on the CPU) stay as they are.
 
     Attributes:
-        observer: Called as ``observer(name, kind, value)`` at each node, in order of emission; None: nobody watches.
         image_shape: ``(C, H, W)`` it was exported for; None where a side is free.
 
     Args:
@@ -65,7 +64,6 @@ class Exported(nn.Module):
     def __init__(self, graph_module: fx.GraphModule, batch: tuple[int, int]) -> None:
         super().__init__()
         self.graph_module = graph_module
-        self.observer: Callable[[str, str, Any], None] | None = None
         self.training = False
         self._batch = batch
         self._input = next(node for node in graph_module.graph.nodes if node.op == "placeholder")
