@@ -17,15 +17,13 @@ class Depth:
     Attributes:
         positions: Per network, the position of each of its rows.
         domain: Ends of the axis.
-        labels: The text at every position that may get one.
-        values: Positions that do get one, for each width in ``FITTING``.
+        labels: For each width in ``FITTING``, the positions that carry a label and its text.
         title: What the axis shows, or empty where the names speak for themselves.
     """
 
     positions: list[list[float]]
     domain: tuple[float, float]
-    labels: dict[float, str]
-    values: list[list[float]]
+    labels: list[dict[float, str]]
     title: str
 
 
@@ -40,16 +38,14 @@ def depth_of(networks: Sequence[Sequence[str]]) -> Depth:
         return _by_op(first, len(networks))
     shares = [[1.0 if n == 1 else row / (n - 1) for row in range(n)] for n in map(len, networks)]
     labels = {0.0: "first op", 0.25: "25 %", 0.5: "50 %", 0.75: "75 %", 1.0: "output"}
-    return Depth(shares, (-0.015, 1.015), labels, [list(labels)] * len(FITTING), "share of the network's ops passed")
+    return Depth(shares, (-0.015, 1.015), [labels] * len(FITTING), "share of the network's ops passed")
 
 
 def _by_op(layers: list[str], copies: int) -> Depth:
-    sets = [ticks(layers, fitting) for fitting in FITTING.values()]
-    labels = {float(row): name for marked in sets for row, name in sorted(marked.items())}
-    values = [[float(row) for row in marked] for marked in sets]
-    room = 0.5 if len(layers) == 1 else 0.015 * (len(layers) - 1)
+    labels = [{float(row): name for row, name in ticks(layers, fitting).items()} for fitting in FITTING.values()]
+    room = 0.5 if len(layers) <= 1 else 0.015 * (len(layers) - 1)
     positions = [[float(row) for row in range(len(layers))]] * copies
-    return Depth(positions, (-room, max(len(layers) - 1, 0) + room), labels, values, "")
+    return Depth(positions, (-room, max(len(layers) - 1, 0) + room), labels, "")
 
 
 def ticks(layers: Sequence[str], fitting: int) -> dict[int, str]:

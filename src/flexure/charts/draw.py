@@ -26,7 +26,7 @@ def chart(
         labels: What to call each; by default the names of the networks.
         y: The quantity to draw, or several for one panel each. By default what the probe is about
             (``"R"`` for ``sensitivity``, which also draws ``"D"`` and ``"G"``).
-        legend: Whether to draw legends; a click on an entry singles it out.
+        legend: Whether to draw legends; a click on an entry singles it out, another takes that back.
 
     Returns:
         An Altair chart: shows itself in a notebook, ``.save("depth.pdf")`` writes PDF, SVG, PNG, HTML or JSON without
@@ -52,7 +52,7 @@ def chart(
 
 def label_of(result: Result) -> str:
     """The network's name as the result records it."""
-    return str(result.provenance.get("specimen", {}).get("name") or "network")
+    return str((result.provenance.get("specimen") or {}).get("name") or "network")
 
 
 def distinct(names: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from flexure.results import MEASURED, Result
 
 __all__ = ["GIVEN", "INITIALIZED", "column", "records"]
 
-GIVEN, INITIALIZED = "network as given", "freshly initialized"
+GIVEN, INITIALIZED = "network as given", "initialized network"
 _FACTS = ("layer", "kind", "shape", "n")
 _NUMBERS = ("D", "D_se", "G", "G_se", "R", "R_se")
 
@@ -23,7 +23,7 @@ def records(
         record
         for result, label, places in zip(results, labels, positions, strict=True)
         for suffix, weights in (("", GIVEN), ("_init", INITIALIZED))
-        if f"R{suffix}" in result.table
+        if any(value is not None for value in column(result, f"R{suffix}")) or not suffix
         for record in _of_one(result, {"run": label, "weights": weights}, suffix, places)
     ]
 

@@ -51,10 +51,12 @@ def log_axis(values: Sequence[float | None], errors: Sequence[float | None], inc
 def _remarks(cut: int, at_zero: int, zeros: int) -> list[str]:
     found = []
     if cut:
-        also = f", {at_zero} of them at or below zero" if at_zero else ""
-        found.append(f"Lower ends of bands below the axis, cut there: {cut}{also}.")
+        intervals = "1 interval reaches" if cut == 1 else f"{cut} intervals reach"
+        also = f" ({at_zero} down to zero)" if at_zero else ""
+        found.append(f"{intervals} below the axis{also}; cut there.")
     if zeros:
-        found.append(f"Values of zero, which a log axis cannot show: {zeros}.")
+        values = "1 value" if zeros == 1 else f"{zeros} values"
+        found.append(f"{values} of zero: not on a log axis.")
     return found
 
 

@@ -31,6 +31,9 @@ QUANTITIES = {
 }
 _WIDTH, _HEIGHT = 640, 300
 _STROKE = {"symbolType": "stroke", "symbolSize": 420, "symbolStrokeWidth": 2.2, "symbolOpacity": 1}
+_OWNERS = {"run": "lines", "weights": "lines", "kind": "points"}  # the layer that a legend belongs to
+_WITH_LEGEND: dict[str, Any] = {"bind": "legend", "toggle": "true"}
+_WITHOUT_LEGEND: dict[str, Any] = {"on": "click[false]", "clear": False}  # then others may set it
 _NOISE = {"fixed": "noise of a fixed size"}
 
 Rows = list[dict[str, Any]]
@@ -43,8 +46,8 @@ def draw(
     """How does the sensitivity of each layer change with depth?
 
     Ops stand in order of emission; a gap in a curve is an op that was not measured. Bands are value ± 1.96 standard
-    errors. A click on a legend's entry singles out a run or a set of weights; one on a kind of op leaves that kind
-    alone, and the curve then runs through it.
+    errors. Clicks in a legend single out runs and sets of weights, a second click takes one back; where kinds of op are
+    chosen, the curves run through those alone.
 
     Args:
         results: Results of ``sensitivity``.
@@ -64,28 +67,49 @@ def draw(
     rows = records(results, labels, depth.positions)
     picks = _picks(rows, legend)
     noise = _NOISE.get(_match(results), "noise of the same size")
-    panels = [_panel(rows, depth, name, noise, picks, legend and i == 0) for i, name in enumerate(wanted)]
-    panels[0] = panels[0].add_params(*picks.values())  # the panel with the legends; the others look on
+    panels = [_panel(rows, depth, name, noise, picks, legend and i == 0, i == 0) for i, name in enumerate(wanted)]
     picture = panels[0] if len(panels) == 1 else alt.vconcat(*panels, spacing=28)
-    names = alt.param(name="layer_names", value={f"{at:g}": text for at, text in depth.labels.items()})
-    return configured(picture.add_params(names, alt.param(name="layer_ticks", value=depth.values)))
+    return configured(_owned(picture, picks, depth))
 
 
 def _match(results: Sequence[Result]) -> str:
-    found = {str(result.provenance.get("settings", {}).get("match")) for result in results}
+    found = {str((result.provenance.get("settings") or {}).get("match")) for result in results}
     return found.pop() if len(found) == 1 else ""
 
 
 def _picks(rows: Rows, legend: bool) -> Picks:
     """What a click can single out: a run, a set of weights, a kind of op; only where there is a choice."""
-    how = {"bind": "legend"} if legend else {"on": "click[false]", "clear": False}  # then others may set it
-    choices = {name: {row[name] for row in rows} for name in ("run", "weights", "kind")}
-    return {
-        name: alt.selection_point(name=name, fields=[name], **how) for name, found in choices.items() if len(found) > 1
-    }
+    how = _WITH_LEGEND if legend else _WITHOUT_LEGEND
+    chosen = [name for name in _OWNERS if len(_distinct(rows, name)) > 1]
+    return {name: alt.selection_point(name=name, fields=[name], **how) for name in chosen}
 
 
-def _panel(rows: Rows, depth: Depth, name: str, noise: str, picks: Picks, legend: bool) -> alt.LayerChart:
+def _owned(picture: Any, picks: Picks, depth: Depth) -> Any:
+    """The picture with its parameters.
+
+    A legend answers clicks only for a selection of the layer it belongs to, which Altair's own ``add_params`` cannot
+    say of layers; nor does it keep a layer's name as it was given.
+    """
+    first = picture.vconcat[0] if isinstance(picture, alt.VConcatChart) else picture
+    found = [layer.name for layer in first.layer if isinstance(layer.name, str)]
+    owners = {name: [view for view in found if view.startswith(owner)] for name, owner in _OWNERS.items()}
+    labels = [{f"{at:g}": text for at, text in labels.items()} for labels in depth.labels]
+    picture = picture.copy()
+    picture.params = [
+        *(alt.TopLevelSelectionParameter(**_settings(pick), views=owners[name]) for name, pick in picks.items()),
+        alt.VariableParameter("layer_names", value=labels),
+        alt.VariableParameter("layer_ticks", value=[list(labels) for labels in depth.labels]),
+    ]
+    return picture
+
+
+def _settings(pick: alt.Parameter) -> dict[str, Any]:
+    parameter: Any = pick.param
+    return parameter.to_dict()
+
+
+def _panel(rows: Rows, depth: Depth, name: str, noise: str, picks: Picks, legend: bool, is_first: bool) -> Any:
+    """One quantity over depth; the first panel of a picture owns the selections, the others look on."""
     errors = [row[f"{name}_se"] for row in rows]
     axis = log_axis([row[name] for row in rows], errors, include=1.0 if name == "R" else None)
     base = _computed(alt.Chart(alt.InlineData(values=rows)), name, axis)
@@ -95,7 +119,10 @@ def _panel(rows: Rows, depth: Depth, name: str, noise: str, picks: Picks, legend
     shown = [picks[key] for key in ("run", "weights") if key in picks]
     y = _y(axis, name)
     color = _color(rows, legend)
-    layers = [*_curves(base, color, y, rows, shown, legend), _ends(rows, color, name, axis, shown)]
+    band, line, point = _curves(base, color, y, rows, shown, legend)
+    if is_first:
+        line, point = line.properties(name="lines"), point.properties(name="points")
+    layers = [band, line, point, _ends(rows, color, name, axis, shown)]
     if name == "R":
         layers = [_rule(y), *layers, *_rule_in_words(noise)]
     title, what = QUANTITIES[name]
@@ -124,9 +151,10 @@ def _computed(chart: alt.Chart, name: str, axis: LogAxis) -> alt.Chart:
 def _x(depth: Depth) -> alt.X:
     widths = sorted(FITTING)[1:]
     which = " + ".join(f"(width >= {width} ? 1 : 0)" for width in widths)
+    how: tuple[int, Any] = (0, "center") if depth.title else (-40, "right")
     axis = alt.Axis(
-        title=depth.title or None, values=alt.expr(f"layer_ticks[{which}]"), labelExpr="layer_names[datum.value]",
-        labelAngle=0 if depth.title else -40, labelAlign="center" if depth.title else "right", labelBaseline="top",
+        title=depth.title or None, values=alt.expr(f"layer_ticks[{which}]"),
+        labelExpr=f"layer_names[{which}][datum.value]", labelAngle=how[0], labelAlign=how[1], labelBaseline="top",
         labelLimit=120, labelOverlap=False, tickCount=999, grid=True, gridDash=[1, 3],
     )  # fmt: skip
     return alt.X("x:Q", scale=alt.Scale(domain=list(depth.domain), nice=False, zero=False), axis=axis)
@@ -207,7 +235,7 @@ def _rule_in_words(noise: str) -> list[alt.Chart]:
     """The words, on a halo of the page's color that keeps them legible over curves."""
     words = f"width > 460 ? 'R = 1: as sensitive to a smooth deformation as to {noise}' : 'R = 1'"
     where = {"y": alt.datum(1), "x": alt.value("width"), "text": alt.value(alt.expr(words))}
-    look = {"align": "right", "baseline": "bottom", "dx": -4, "dy": -4, "fontSize": 11}
+    look: dict[str, Any] = {"align": "right", "baseline": "bottom", "dx": -4, "dy": -4, "fontSize": 11}
     one = alt.Chart(alt.InlineData(values=[{}]))
     halo = one.mark_text(stroke="white", strokeWidth=4, strokeJoin="round", opacity=0.85, **look)
     return [halo.encode(**where), one.mark_text(color=MUTED, **look).encode(**where)]

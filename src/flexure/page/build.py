@@ -26,7 +26,7 @@ def report(*runs: Run | str | os.PathLike, to: str | os.PathLike | None = None, 
     Args:
         runs: Runs, or folders of runs.
         to: File to write, or a folder for ``report.html``. By default ``report.html`` in the folder of a single run,
-            in the current directory for several.
+            ``compare.html`` in the current directory for several.
         title: Heading; by default the names of the runs.
 
     Returns:
@@ -97,8 +97,7 @@ def _with_results(run: Run) -> Run:
 
 def _target(runs: Sequence[Run], to: str | os.PathLike | None) -> Path:
     if to is None:
-        folder = runs[0].folder if len(runs) == 1 else None
-        return Path(folder or ".") / "report.html"
+        return Path("compare.html") if len(runs) > 1 else Path(runs[0].folder or ".") / "report.html"
     path = Path(to)
     return path / "report.html" if path.is_dir() else path
 

@@ -27,6 +27,9 @@ _PHRASES = {
         "mean": "mean over images", "coordinate_median": "median over images, coordinate by coordinate",
         "norm_median": "median of the squared norms",
     },
+    "same_pairs": {
+        "True": "all pairs of images, an image with itself included", "False": "all pairs of two different images",
+    },
     "batch_norm": {"running": "running statistics", "batch": "statistics of the batch"},
 }  # fmt: skip
 
@@ -72,17 +75,33 @@ def rows_of(run: Run, result: Result) -> dict[str, str]:
         "data": data,
         "images": None if count is None else f"{count:,}",
         "draws per image": settings.get("draws"),
+        "initialized networks": provenance.get("initialized"),
         "deformation": _deformation(settings),
-        "noise": phrase(settings, "match"),
+        "noise": _noise(settings),
         "both act on": phrase(settings, "space"),
         "normalization": normalization_of(result),
-        "summary": phrase(settings, "reduction"),
+        "averaging": phrase(settings, "reduction"),
+        "distances": phrase(settings, "same_pairs"),
         "batch norm": phrase(settings, "batch_norm"),
         "seed": provenance.get("seed", run.spec.get("seed")),
         "device": _device(run, result),
-        "forward passes": provenance.get("passes"),
+        "rows forward": _rows_forward(provenance.get("passes")),
     }
     return {label: NOT_RECORDED if value is None else str(value) for label, value in rows.items()}
+
+
+def _rows_forward(passes: Any) -> str | None:
+    """How many images went through the network, copies counted."""
+    if not isinstance(passes, Mapping):
+        return None if passes is None else str(passes)
+    again = passes.get("extra_clean")
+    more = f", {again:,} of them clean ones again" if again else ""
+    return f"{passes['rows']:,}{more}" if "rows" in passes else None
+
+
+def _noise(settings: Mapping[str, Any]) -> str | None:
+    sigma = settings.get("sigma")
+    return f"of norm {sigma:.4g}" if sigma is not None else phrase(settings, "match")
 
 
 def phrase(settings: Mapping[str, Any], key: str) -> str | None:

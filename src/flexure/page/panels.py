@@ -8,7 +8,7 @@ from flexure.charts.draw import distinct
 from flexure.page.embed import Picture
 from flexure.page.facts import NOT_RECORDED, command_of, rows_of, tree
 from flexure.page.numbers import number
-from flexure.page.sensitivity import sensitivity
+from flexure.page.sensitivity import contents as sensitivity
 from flexure.results import Result, Run
 
 __all__ = ["Panel", "panels"]
@@ -28,6 +28,7 @@ class Panel:
         pictures: The charts in it.
         labels: Names of the runs.
         facts: Per run, network, data, number of images and seed in one line.
+        initialized: Number of initialized networks they were compared with, 0 where that differs or is not known.
         notes: Remark and the runs that make it.
         commands: Command and the runs it made.
         setup: How it was measured: label, one phrase per run, or a single one where all agree.
@@ -41,6 +42,7 @@ class Panel:
     pictures: list[Picture]
     labels: list[str]
     facts: list[str]
+    initialized: int
     notes: list[tuple[str, str]]
     commands: list[tuple[str, str]]
     setup: list[tuple[str, list[str]]]
@@ -71,6 +73,7 @@ def _panel(probe: str, runs: Sequence[tuple[str, Run]]) -> Panel:
         pictures=getattr(content, "pictures", []),
         labels=labels,
         facts=[_in_one_line(setup) for setup in setups],
+        initialized=_agreed([result.provenance.get("initialized") for result in results]),
         notes=_grouped([(note, name) for name, result in zip(labels, results, strict=True) for note in result.notes]),
         commands=_grouped([(command_of(run, result), name) for (name, run), result in zip(runs, results, strict=True)]),
         setup=[(label, _merged([setup[label] for setup in setups])) for label in setups[0]],
@@ -92,6 +95,10 @@ def _grouped(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         if text:
             groups.setdefault(text, []).append(name)
     return [(text, ", ".join(names)) for text, names in groups.items()]
+
+
+def _agreed(counts: Sequence[Any]) -> int:
+    return counts[0] if isinstance(counts[0], int) and len(set(counts)) == 1 else 0
 
 
 def _merged(values: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from flexure.page.images import Samples, samples
 from flexure.page.numbers import Number, interval, number
 from flexure.results import MEASURED, Result
 
-__all__ = ["Answer", "Comparison", "Sensitivity", "Table", "sensitivity"]
+__all__ = ["Answer", "Comparison", "Contents", "Table", "contents"]
 
 _HEIGHTS = {"R": 360, "D": 230, "G": 230}
 _BUDGET = 380_000  # bytes of sample images on one page
@@ -91,7 +91,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Sensitivity:
+class Contents:
     """Everything the template of this panel needs."""
 
     answers: list[Answer]
@@ -102,14 +102,14 @@ class Sensitivity:
     settings: dict[str, Any]
 
 
-def sensitivity(results: Sequence[Result], labels: Sequence[str]) -> Sensitivity:
+def contents(results: Sequence[Result], labels: Sequence[str]) -> Contents:
     """The panel's content for these results, one per run."""
     sets = _sample_sets(results, labels)
     pictures = [
         picture(chart(list(results), labels=labels, y=name, legend=name == "R"), height)
         for name, height in _HEIGHTS.items()
     ]
-    return Sensitivity(
+    return Contents(
         answers=list(map(_answer, results, labels, colors(len(results)))),
         pictures=pictures,
         samples=sets[:_SETS],
@@ -128,9 +128,8 @@ def _answer(result: Result, label: str, color: str) -> Answer:
     layers = [str(name) for name in column(result, "layer", "")]
     at = len(layers) - 1 - layers[::-1].index("output") if "output" in layers else len(layers) - 1
     given, fresh = _values(result, ""), _values(result, "_init")
-    known = [i for i, (value, _) in enumerate(given) if value is not None]
-    order = sorted(known, key=lambda i: given[i][0])
-    ends = [(layers[i], number(*given[i])) for i in (order[:1] + order[-1:])]
+    known = sorted((value, i) for i, (value, _) in enumerate(given) if value is not None)
+    ends = [(layers[i], number(*given[i]) or Number("")) for _, i in known[:1] + known[-1:]]
     value, error = given[at] if given else (None, None)
     fresh_value, fresh_error = fresh[at] if fresh else (None, None)
     return Answer(
@@ -199,12 +198,19 @@ def _samples(result: Result, budget: int) -> Samples | None:
 
 
 def _table(result: Result, label: str) -> Table:
-    groups = {GIVEN: "", INITIALIZED: "_init"} if "R_init" in result.table else {GIVEN: ""}
+    groups = {GIVEN: "", INITIALIZED: "_init"} if _is_compared(result) else {GIVEN: ""}
     facts = [[str(value or "") for value in column(result, name, "")] for name in ("layer", "kind", "shape")]
     cells = [_cells(result, suffix) for suffix in groups.values()]
     remarks = _remark_column(result)
-    rows = [(*(fact[i] for fact in facts), [group[i] for group in cells], remarks[i]) for i in range(len(result))]
+    rows = [
+        (layer, kind, shape, list(groups), remark)
+        for layer, kind, shape, groups, remark in zip(*facts, zip(*cells, strict=True), remarks, strict=True)
+    ]
     return Table(label, list(groups), rows, _constants(result), any(remarks))
+
+
+def _is_compared(result: Result) -> bool:
+    return any(value is not None for value in column(result, "R_init"))
 
 
 def _cells(result: Result, suffix: str) -> list[list[Number | None] | str]:
@@ -232,10 +238,9 @@ def _remark_column(result: Result) -> list[str]:
 def _constants(result: Result) -> str:
     """Images and draws, where they are the same for all measured rows."""
     parts = []
-    for name, unit in (("n", "images"), ("draws", "draws per image")):
-        found = {value for value in column(result, name) if value}
-        if len(found) == 1:
-            parts.append(f"{found.pop():,} {unit}")
-        elif found:
-            parts.append(f"{min(found):,} to {max(found):,} {unit}")
+    for name, unit in (("n", "image{s}"), ("draws", "draw{s} per image")):
+        found = {int(value) for value in column(result, name) if value}
+        if found:
+            some = f"{max(found):,}" if len(found) == 1 else f"{min(found):,} to {max(found):,}"
+            parts.append(f"{some} {unit.format(s='' if max(found) == 1 else 's')}")
     return ", ".join(parts)

@@ -43,8 +43,14 @@
   function fit(width) {
     for (const [place, view] of views) {
       const share = place.closest(".pair") && width ? 0.48 : 1;
-      view.signal("width", width ? width * share : place.clientWidth).resize().run();
+      view.signal("width", width ? width * share : place.clientWidth).run();
     }
+    settle();
+  }
+
+  /** A narrow legend has more rows, which a view learns only after its width: measure its height once more. */
+  function settle() {
+    for (const view of views.values()) view.resize().run();
   }
 
   function copying(button) {
@@ -74,6 +80,8 @@
   });
   Promise.all([...document.querySelectorAll("[data-chart]")].map(draw)).then(() => {
     document.querySelectorAll("article").forEach(follow);
+    settle();
+    addEventListener("resize", () => setTimeout(settle, 50));
     document.documentElement.dataset.drawn = views.size;
   });
 })();
