@@ -36,6 +36,7 @@ class MeanReduction:
         self.moments = Moments.empty(len(self.ops), 3, device)
         self.within = torch.zeros(len(self.ops), 2, 2, dtype=torch.float64, device=device)
         self.drift = [torch.zeros(op.features, dtype=torch.float64, device=device) for op in self.ops]
+        self._sums = [torch.zeros_like(op.center) for op in self.ops if op.center is not None]
         self.left_out = np.zeros(len(self.ops), dtype=np.int64)
         self.first_left_out = np.full(len(self.ops), -1, dtype=np.int64)
         self._room = torch.empty(_WORKSPACE, dtype=torch.uint8, device=device)
@@ -44,7 +45,7 @@ class MeanReduction:
     def begin(self) -> None:
         """Forget what the current chunk has added so far."""
         self._changes: dict[int, list[torch.Tensor]] = {}
-        self._clean: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._clean: dict[int, torch.Tensor] = {}
 
     def emit(self, name: str, value: torch.Tensor, images: int, draws: int) -> None:
         """Reduce what op ``name`` emitted for ``images * (1 + 2 draws)`` rows."""
@@ -57,10 +58,10 @@ class MeanReduction:
             raise SpecimenError(f"op {name!r} changes its shape from batch to batch; now {tuple(value.shape)}.")
         copies = value.reshape(1 + 2 * draws, images, -1)
         first = place not in self._clean
-        sums = torch.zeros_like(center) if first else None
+        sums = self._sums[place].zero_() if first else None
         norms = self._distances(copies, center, sums)
-        if sums is not None:
-            self._clean[place] = norms[-1], sums
+        if first:
+            self._clean[place] = norms[-1]
         self._changes.setdefault(place, []).append(norms[: 2 * draws].view(2, draws, images))
 
     def commit(self, index: torch.Tensor) -> None:
@@ -71,7 +72,7 @@ class MeanReduction:
             )
         places = range(len(self.ops))
         ab = torch.stack([torch.cat(self._changes[place], 1) for place in places])  # (ops, 2, draws, images)
-        v = torch.stack([self._clean[place][0] for place in places])
+        v = torch.stack([self._clean[place] for place in places])
         mean = ab.mean(2)
         z = torch.cat([mean, v[:, None]], 1).transpose(1, 2)
         keep = z.isfinite().all(2)
@@ -79,8 +80,8 @@ class MeanReduction:
         if (draws := ab.shape[2]) > 1:
             off = torch.where(keep[:, None, None], ab - mean[:, :, None], 0.0)
             self.within += torch.einsum("qidm,qjdm->qij", off, off) / (draws - 1)
-        for place, (_, sums) in self._clean.items():
-            self.drift[place].add_(sums)
+        for drift, sums in zip(self.drift, self._sums, strict=True):
+            drift.add_(sums)
         self._count_left_out(keep, index)
         self.begin()
 
