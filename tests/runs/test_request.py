@@ -143,3 +143,11 @@ def test_the_demonstration_is_the_same_every_time(monkeypatch):
     first, second = (read(name) for name in ("a", "b"))
     assert first["sensitivity"].table.equals(second["sensitivity"].table)
     assert first.spec["weights_hash"] == second.spec["weights_hash"]
+
+
+def test_the_number_of_threads_is_that_of_the_spec_and_put_back():
+    before = torch.get_num_threads()
+    Path("run.yaml").write_text("model: lenet5\ndata: digits\nlimit: 12\nthreads: 2\n")
+    run = request({}, config="run.yaml").carry_out()
+    assert (run.environment["threads"], run["sensitivity"].provenance["threads"]) == (2, 2)
+    assert torch.get_num_threads() == before

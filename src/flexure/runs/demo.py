@@ -16,6 +16,7 @@ __all__ = ["FOLDER", "fields", "train"]
 FOLDER = Path("runs") / "demo"
 NET, DATA, HOLD_OUT = "small_cnn", "digits", 0.3
 EPOCHS, LEARNING_RATE, DRAWS = 12, 0.05, 4
+THREADS = 1  # tensors this small are no faster on two, and many times slower where the second is busy
 _OF_A_MODEL = frozenset(
     "weights initial normalize num_classes data root split image_size trust download hold_out".split()  # noqa: SIM905
 )
@@ -33,7 +34,13 @@ def fields(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
             f"{flags} without a MODEL: say which network to measure, such as `flexure examine resnet20 {flags} …`. "
             f"Without a MODEL, {NET} is trained on {DATA}."
         )
-    stated = {"model": NET, "data": DATA, "hold_out": HOLD_OUT, "probes": {"sensitivity": {"draws": DRAWS}}}
+    stated = {
+        "model": NET,
+        "data": DATA,
+        "hold_out": HOLD_OUT,
+        "threads": THREADS,
+        "probes": {"sensitivity": {"draws": DRAWS}},
+    }
     weights = {"weights": str(folder / "trained.safetensors"), "initial": str(folder / "initial.safetensors")}
     return {**stated, **weights}
 

@@ -1,11 +1,13 @@
 """What was asked for on the command line or in a file, checked before anything is read, then carried out."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from torch import nn
 
 from flexure import data, distributed, models
@@ -56,9 +58,13 @@ class Request:
         """
         if distributed.is_main():
             RunFolder.check(self.out, self.spec, resume=self.resume)
-        if self.demo:
-            told = progress("training") if progress is not None else None
-            demo.train(self.out, seed=self.spec.seed, progress=told, say=say)
+        with _threads(self.spec.threads):
+            if self.demo:
+                told = progress("training") if progress is not None else None
+                demo.train(self.out, seed=self.spec.seed, progress=told, say=say)
+            return self._measure(progress, say)
+
+    def _measure(self, progress: Listener | None, say: Say) -> Run:
         specimen, images, initial = prepare(self.spec)
         say(f"network: {_network(specimen)}")
         say(f"images: {len(images):,} of {images.name}")
@@ -166,6 +172,16 @@ def _folder(out: str | os.PathLike | None, default: Path, resume: bool) -> Path:
     if out is not None:
         return Path(out)
     return latest(default) if resume else fresh(default)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _network(specimen: Specimen) -> str:

@@ -53,6 +53,7 @@ class Spec(BaseModel):
         "float32", description="Numbers of the network."
     )
     batch_size: PositiveInt = Field(64, description="Images per forward pass.")
+    threads: PositiveInt | None = Field(None, description="CPU threads of a process; by default what torch chooses.")
     trust: bool = Field(False, description="Run an exported program (.pt2), which may execute code.")
     download: bool = Field(False, description="Fetch the data set if it is not under root.")
     weights_hash: str | None = Field(None, description="Written by a run: hash of the network's weights.")
