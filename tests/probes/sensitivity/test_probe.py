@@ -280,6 +280,12 @@ def test_one_initialized_network_has_its_error_over_images(x, model):
     assert found["R_init_se"] == alone["R_se"]
 
 
+def test_initialized_networks_are_not_the_random_network_itself(x):
+    specimen = flexure.resolve("lenet5", seed=0)
+    found = row(flexure.sensitivity(specimen, torch.rand(8, 1, 28, 28), initialized=1, seed=0))
+    assert found["R_init"] != found["R"]
+
+
 def test_networks_that_cannot_be_initialized_say_why(x):
     class Stubborn(nn.Module):
         def __init__(self):

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from flexure import distributed
+from flexure import distributed, rng
 from flexure.bench import mount
 from flexure.data import as_images, notes_of
 from flexure.errors import ArgumentError
@@ -196,7 +196,7 @@ def _initialized(specimen: Specimen, wanted: int | nn.Module | Sequence[nn.Modul
         raise ArgumentError(f"sensitivity: initialized counts networks and must be at least 0; got {wanted}.")
     modules = []
     for number in range(wanted):
-        fresh = reinitialized(specimen, seed + number)
+        fresh = reinitialized(specimen, rng.key(seed, f"initialized {number}")[0])
         if isinstance(fresh, str):
             return _Others(refusal=fresh)
         modules.append(fresh)
