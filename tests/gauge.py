@@ -1,4 +1,4 @@
-"""Tiny specimens whose answers are known on paper, as a machinist's blocks; images are (3, 8, 8) unless a class says so."""
+"""Tiny specimens whose answers are known on paper, like a machinist's blocks; their images are (3, 8, 8)."""
 
 from collections import OrderedDict
 from collections.abc import Callable

@@ -1,26 +1,31 @@
 """Putting a specimen on the bench: in evaluation mode, quiet and exact; and taking it down as it was."""
 
+import contextlib
 import copy
 import hashlib
-import random
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
-from flexure import distributed
-from flexure.errors import ArgumentError, SpecimenError, nearest
+from flexure import distributed, rng
+from flexure.errors import ArgumentError, FlexureError, SpecimenError, nearest
 from flexure.specimen import Specimen
 
 __all__ = ["BatchStatistics", "Mounted", "choose_device", "mount", "unwrap", "weights_hash"]
 
+_PRECISIONS = [  # from the general to the particular: (backend, operation)
+    *(("generic", "all"), ("cuda", "all"), ("mkldnn", "all")),
+    *((backend, operation) for backend in ("cuda", "mkldnn") for operation in ("matmul", "conv", "rnn")),
+]
 _DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -66,9 +71,9 @@ class Mounted:
         """The network's output for normalized images; errors name the specimen and the input's shape."""
         try:
             result = self.model(x)
-        except torch.cuda.OutOfMemoryError:
+        except (torch.cuda.OutOfMemoryError, FlexureError):
             raise
-        except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as wrong:
+        except Exception as wrong:
             raise SpecimenError(_explain(self, x, wrong)) from wrong
         return primary(result, self.specimen)
 
@@ -79,32 +84,36 @@ def mount(
 ) -> Iterator[Mounted]:
     """Put a specimen in evaluation mode without gradients, autocast, compilation or TF32; put all back at the end.
 
-    Restored bit for bit, also after an exception: training flags, buffers, hooks (none are left), the global random
-    states of Python, NumPy and torch, and the TF32 switches. Weights and ``.grad`` are never written to. Wrappers
-    (``DataParallel``, ``DistributedDataParallel``, ``torch.compile``) are taken off: the module inside is measured,
-    eagerly. Where ``device`` or ``dtype`` differ from the network's, a converted copy is measured.
+    Restored bit for bit, also after an exception: weights, buffers and training flags, hooks (none are left), the
+    global random states of Python, NumPy and torch, and the precision of float32 arithmetic. ``.grad`` is never written
+    to. Wrappers (``DataParallel``, ``DistributedDataParallel``, ``torch.compile``) are taken off: the module inside is
+    measured, eagerly. Where ``device`` or ``dtype`` differ from the network's, a converted copy is measured.
 
     Raises:
-        SpecimenError: The network cannot be copied, or changes its own weights in a forward pass.
+        SpecimenError: The network has weights without values, cannot be copied, or changed its own weights meanwhile.
+
+    Cost: a copy of the weights in main memory.
     """
     model = unwrap(specimen.model)
-    own = next((p for p in model.parameters() if p.is_floating_point()), None)
+    if empty := [name for name, value in _tensors(model) if is_lazy(value) or value.is_meta]:
+        raise SpecimenError(
+            f"{specimen.name}: {empty[0]!r} has no values yet (a lazy layer, or the meta device). Load the weights or "
+            "pass a batch through the network first."
+        )
+    own = next((value for _, value in _tensors(model) if value.is_floating_point()), None)
     target = choose_device(device, model)
     kind = _dtype(dtype) or (own.dtype if own is not None else torch.float32)
     if own is not None and (own.device != target or own.dtype != kind):
         model = _converted(model, target, kind)
-    versions = [p._version for p in model.parameters()]
     with ExitStack() as stack:
-        for keep in (_random_states, _exact_arithmetic):
-            stack.enter_context(keep())
-        stack.enter_context(_evaluation_mode(model))
+        stack.enter_context(rng.undisturbed())
+        stack.enter_context(_exact_arithmetic())
+        stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.no_grad())
         stack.enter_context(torch.autocast(target.type, enabled=False))
         stack.enter_context(_eagerly())
-        yield Mounted(model, specimen, target, kind)
-    if versions != [p._version for p in model.parameters()]:
-        changed = [n for (n, p), v in zip(model.named_parameters(), versions, strict=True) if p._version != v]
-        raise SpecimenError(f"{specimen.name}: a forward pass changed the weights {changed[:5]}; nothing can be said.")
+        stack.enter_context(_untouched(model, specimen.name))
+        yield Mounted(model.eval(), specimen, target, kind)
 
 
 class BatchStatistics(TorchFunctionMode):
@@ -153,7 +162,7 @@ def unwrap(model: nn.Module) -> nn.Module:
 def choose_device(device: str | torch.device | None, model: nn.Module | None = None) -> torch.device:
     """``None``: where the network lies. ``"auto"``: this process's GPU where there is one, else the CPU."""
     if device is None:
-        own = next((p.device for p in model.parameters()), None) if model is not None else None
+        own = next((value.device for _, value in _tensors(model)), None) if model is not None else None
         return own or torch.device("cpu")
     if device == "auto":
         return distributed.local_device()
@@ -167,20 +176,13 @@ def choose_device(device: str | torch.device | None, model: nn.Module | None = N
 
 def primary(result: Any, specimen: Specimen) -> torch.Tensor:
     """The output that is meant: a tensor, or the part of a tuple or dict that the specimen names."""
-    wanted = specimen.output
-    if callable(wanted):
-        result = wanted(result)
-    elif wanted is not None:
-        try:
-            result = result[wanted]
-        except (KeyError, IndexError, TypeError):
-            raise SpecimenError(
-                f"{specimen.name}: output={wanted!r}, but the network returns {_describe(result)}."
-            ) from None
+    if specimen.output is not None:
+        result = _part(result, specimen)
     if isinstance(result, torch.Tensor):
         return result
-    if isinstance(result, Mapping) and isinstance(result.get("logits"), torch.Tensor):
-        return result["logits"]
+    logits = result.get("logits") if isinstance(result, Mapping) else getattr(result, "logits", None)
+    if isinstance(logits, torch.Tensor):
+        return logits
     parts = list(result.values()) if isinstance(result, Mapping) else list(result) if _is_list(result) else []
     tensors = [part for part in parts if isinstance(part, torch.Tensor)]
     if len(tensors) == 1:
@@ -192,13 +194,12 @@ def primary(result: Any, specimen: Specimen) -> torch.Tensor:
 
 
 def weights_hash(model: nn.Module) -> str:
-    """First 16 hex digits of the SHA-256 of all parameters and buffers, names included."""
+    """First 16 hex digits of the SHA-256 of the state dict's tensors, names included."""
     digest = hashlib.sha256()
     for name, value in unwrap(model).state_dict().items():
         if isinstance(value, torch.Tensor):
             digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-            plain = value.detach().cpu().contiguous()
-            digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b"")
+            digest.update(_bits(value).numpy().data)
     return digest.hexdigest()[:16]
 
 
@@ -206,7 +207,7 @@ def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     if dtype is None or isinstance(dtype, torch.dtype):
         return dtype
     if dtype not in _DTYPES:
-        raise ArgumentError(f"no dtype {dtype!r}. {nearest(dtype, _DTYPES)}")
+        raise ArgumentError(f"no dtype {dtype!r}. {nearest(str(dtype), _DTYPES)}")
     return _DTYPES[dtype]
 
 
@@ -214,50 +215,90 @@ def _converted(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn
     try:
         return copy.deepcopy(model).to(device=device, dtype=dtype)
     except (RuntimeError, TypeError, NotImplementedError) as wrong:
-        own = next(model.parameters())
         raise SpecimenError(
-            f"the network ({own.dtype} on {own.device}) cannot be copied to {dtype} on {device}: {wrong}. "
-            "Move it there yourself and pass device=None, dtype=None."
+            f"{type(model).__name__} cannot be copied to {dtype} on {device}: {wrong}. Move it there yourself and pass "
+            "device=None, dtype=None."
         ) from wrong
 
 
+class _Snapshot:
+    """What a network was: its modes, the tensors and modules it held, and every bit of them."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._modes = [(module, module.training) for module in model.modules()]
+        stores = chain.from_iterable((m._parameters, m._buffers, m._modules) for m in model.modules())
+        plain: list[dict[str, Any]] = [store for store in stores if isinstance(store, dict)]  # TorchScript's are not
+        self._held = [(store, dict(store)) for store in plain]
+        self._parameters = dict(model.named_parameters())
+        self._values = [(value, value.detach(), _bits(value).clone()) for _, value in _tensors(model)]
+
+    def restore(self) -> list[str]:
+        """Make the network what it was; names of the weights that had changed."""
+        changed = self._changed()
+        for module, training in self._modes:
+            module.training = training
+        for store, held in self._held:
+            store.clear()
+            store.update(held)
+        for value, storage, bits in self._values:
+            if not torch.equal(_bits(storage), bits):
+                storage.copy_(bits.view(storage.dtype).view(storage.shape))
+            if value.data_ptr() != storage.data_ptr() or value.shape != storage.shape:
+                value.data = storage
+        return changed
+
+    def _changed(self) -> list[str]:
+        now = dict(self._model.named_parameters())
+        before = {id(value): bits for value, _, bits in self._values}
+        return [
+            name
+            for name in self._parameters | now
+            if now.get(name) is not (old := self._parameters.get(name))
+            or not torch.equal(_bits(now[name]), before[id(old)])
+        ]
+
+
 @contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}
-    buffers = {name: (buffer, buffer._version, buffer.clone()) for name, buffer in model.named_buffers()}
-    model.eval()
+def _untouched(model: nn.Module, name: str) -> Iterator[None]:
+    before = _Snapshot(model)
     try:
         yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
-        with torch.no_grad():
-            for buffer, version, before in buffers.values():
-                if buffer._version != version:
-                    buffer.copy_(before)
+    except BaseException:
+        before.restore()
+        raise
+    if changed := before.restore():
+        raise SpecimenError(f"{name}: a forward pass changed the weights {changed[:5]}; nothing can be said. Restored.")
 
 
-@contextmanager
-def _random_states() -> Iterator[None]:
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=devices):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002
+def _tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Parameters and buffers by name, each once."""
+    return chain(model.named_parameters(), model.named_buffers())
+
+
+def _bits(value: torch.Tensor) -> torch.Tensor:
+    """The bytes of a tensor, in main memory."""
+    return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
 
 
 @contextmanager
 def _exact_arithmetic() -> Iterator[None]:
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = False
+    """Plain float32, without TF32 or bfloat16 inside of it, on every device.
+
+    Changed from the general setting to the particular and put back in reverse: what follows a more general setting is
+    then never given a value of its own.
+    """
+    read, write = torch._C._get_fp32_precision_getter, torch._C._set_fp32_precision_setter
+    before: list[tuple[tuple[str, str], str]] = []
     try:
+        for place in _PRECISIONS:
+            if (precision := read(*place)) != "ieee":
+                before.append((place, precision))
+                write(*place, "ieee")
         yield
     finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
+        for place, precision in reversed(before):
+            write(*place, precision)
 
 
 @contextmanager
@@ -271,17 +312,31 @@ def _eagerly() -> Iterator[None]:
 
 
 def _explain(mounted: Mounted, x: torch.Tensor, wrong: Exception) -> str:
-    first = str(wrong).splitlines()[0] if str(wrong) else type(wrong).__name__
-    text = f"{mounted.specimen.name}: the forward pass failed on a batch of shape {tuple(x.shape)}: {first}."
+    first = f"{type(wrong).__name__}: {wrong}".splitlines()[0].rstrip(".: ")
+    text = f"{mounted.specimen.name}: the forward pass failed on a batch of shape {tuple(x.shape)}. {first}."
     conv = next((m for m in mounted.model.modules() if isinstance(m, nn.Conv2d)), None)
     if conv is not None and conv.in_channels != x.shape[1]:
         return f"{text} Its first convolution takes {conv.in_channels} channels, the images have {x.shape[1]}."
-    if isinstance(wrong, TypeError) and "positional argument" in first:
+    if isinstance(wrong, TypeError) and "missing" in first and "argument" in first:
         return f"{text} A specimen is called with one batch of images; wrap a network of several inputs."
     size = mounted.specimen.image_size
     if size is not None and tuple(x.shape[-2:]) != tuple(size):
         return f"{text} It was made for images of {size[0]}×{size[1]}; try image_size={size} when loading."
-    return text
+    return f"{text} Was it made for images of {x.shape[-2]}×{x.shape[-1]}?"
+
+
+def _part(result: Any, specimen: Specimen) -> Any:
+    """The key, index or attribute of a result that the specimen names, or what its function makes of it."""
+    wanted: Any = specimen.output
+    if callable(wanted):
+        return wanted(result)
+    if isinstance(result, Mapping | Sequence):
+        with contextlib.suppress(KeyError, IndexError, TypeError):
+            return result[wanted]
+    found = getattr(result, wanted, None) if isinstance(wanted, str) else None
+    if not isinstance(found, torch.Tensor):
+        raise SpecimenError(f"{specimen.name}: output={wanted!r}, but the network returns {_describe(result)}.")
+    return found
 
 
 def _describe(result: Any) -> str:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-__all__ = ["integers", "key", "normal", "seeded", "uniform"]
+__all__ = ["integers", "key", "normal", "seeded", "undisturbed", "uniform"]
 
 _MASK = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -108,7 +108,7 @@ def normal(
 ) -> torch.Tensor:
     """Standard normal numbers, ``(b, count)``, by Box and Muller's transform; arguments as for :func:`integers`.
 
-    Two 32-bit integers make two normals, computed in float64; the largest possible magnitude is 6.66.
+    Two 32-bit integers make two normals, computed in float64; the largest possible magnitude is 6.76.
     """
     pairs = -(-count // 2)
     u = uniform(2 * pairs, seed=seed, purpose=purpose, index=index, draw=draw).view(len(index), pairs, 2)
@@ -122,25 +122,34 @@ def normal(
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed the global generators of Python, NumPy and torch inside, and leave them as they were outside.
+def undisturbed() -> Iterator[None]:
+    """Leave the global generators of Python, NumPy and torch as they were, whatever is drawn from them inside.
 
-    For code that draws from them and cannot be told otherwise: the initialization of layers, dropout. CUDA's
-    generators are included once CUDA is in use.
+    CUDA's generators are included once CUDA is in use.
     """
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    on_gpu = torch.cuda.is_initialized()
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if on_gpu else []):
-        random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        torch.default_generator.manual_seed(seed)
-        if on_gpu:
-            torch.cuda.manual_seed_all(seed)
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices):
         try:
             yield
         finally:
             random.setstate(python)
             np.random.set_state(numpy)  # noqa: NPY002
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed the same generators inside, and leave them as they were outside.
+
+    For code that draws from them and cannot be told otherwise: the initialization of layers, dropout.
+    """
+    with undisturbed():
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        torch.default_generator.manual_seed(seed)
+        if torch.cuda.is_initialized():
+            torch.cuda.manual_seed_all(seed)
+        yield
 
 
 def _chunks(rows: int, blocks: int):
