@@ -97,6 +97,7 @@ class Recorder(TorchFunctionMode):
         self._calls: Counter[str] = Counter({OUTPUT: 1})
         self._modules: frozenset[str] = frozenset()
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._sees_calls = not (blocks or isinstance(model, SelfReporting))
 
     def __enter__(self) -> "Recorder":
         modules = dict(self._model.named_modules())
@@ -104,14 +105,17 @@ class Recorder(TorchFunctionMode):
         for name, module in modules.items():
             self._watch(name, module)
         self._observe_nodes(None if self._blocks else self._report)
-        return super().__enter__()
+        if self._sees_calls:
+            super().__enter__()
+        return self
 
     def __exit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
         self._observe_nodes(None)
-        super().__exit__(exc_type, exc_val, exc_tb)
+        if self._sees_calls:
+            super().__exit__(exc_type, exc_val, exc_tb)
 
     def begin(self) -> None:
         """Forget the last pass; to be called before each, also after one that raised."""
@@ -122,6 +126,8 @@ class Recorder(TorchFunctionMode):
     def _watch(self, name: str, module: nn.Module) -> None:
         leaf = is_leaf(module)
         reports = (is_block(module) and module is not self._model) if self._blocks else leaf
+        if self._blocks and next(module.children(), None) is None:
+            return
         kind = type_before_parametrizations(module).__name__
 
         def enter(module: nn.Module, args: Any) -> None:
@@ -143,7 +149,7 @@ class Recorder(TorchFunctionMode):
             self._model.observer = observer
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
-        if not self._stack or self._inside_leaf or self._blocks or isinstance(self._model, SelfReporting):
+        if not self._stack or self._inside_leaf:
             return func(*args, **(kwargs or {}))
         before = _version(args)
         result = func(*args, **(kwargs or {}))
