@@ -1,5 +1,6 @@
 """The command line: parse, call, print, exit code. Whatever is heavy is imported inside the command that needs it."""
 
+import math
 import os
 import shlex
 import signal
@@ -250,7 +251,12 @@ def _output_table(result: "Result", other: str) -> Table:
 
 
 def _estimate(row: Any, name: str) -> Text:
-    return Text(f"{row[name]:.3f} ± {row[f'{name}_se']:.3f}")
+    """Value ± standard error, the error to two digits: ``0.0123 ± 0.0045``."""
+    value, error = float(row[name]), float(row[f"{name}_se"])
+    if not (math.isfinite(value) and math.isfinite(error)):
+        return Text(f"{value:.3g} ± {error:.2g}")
+    digits = min(max(1 - math.floor(math.log10(error)), 0), 12) if error > 0 else 3
+    return Text(f"{value:.{digits}f} ± {error:.{digits}f}")
 
 
 def _as_table(frame: Any) -> Table:
@@ -270,7 +276,7 @@ class _Watch:
         self._spoke = 0.0
 
     def __call__(self, name: str) -> "Progress":
-        return partial(self._tell, name, time.monotonic())
+        return partial(self._tell, name, time.monotonic(), {})
 
     def close(self) -> None:
         """Take the bars away."""
@@ -278,15 +284,19 @@ class _Watch:
             self._bars.stop()
             self._bars = None
 
-    def _tell(self, name: str, began: float, done: int, total: int) -> None:
-        elapsed = time.monotonic() - began
-        if elapsed < QUIET or not _is_main():
+    def _tell(self, name: str, began: float, steps: dict[int, float], done: int, total: int) -> None:
+        now = time.monotonic()
+        if done <= max(steps, default=0):  # the next network: from the beginning again
+            steps.clear()
+        steps[done] = now
+        if now - began < QUIET or not _is_main():
             return
         if self.console.is_terminal:
             self._draw(name, done, total)
-        elif done < total and time.monotonic() - self._spoke >= PAUSE:
-            self._spoke = time.monotonic()
-            left = elapsed / max(done, 1) * (total - done)
+        elif len(steps) > 1 and done < total and now - self._spoke >= PAUSE:
+            self._spoke = now
+            first = min(steps)  # what came before is not the pace of the rest
+            left = (now - steps[first]) / (done - first) * (total - done)
             self.console.print(f"{name}: {done:,} of {total:,} ({done / total:.0%}), about {left:,.0f} s left")
 
     def _draw(self, name: str, done: int, total: int) -> None:
