@@ -136,6 +136,15 @@ def test_the_demonstration_trains_then_measures_before_and_after(monkeypatch):
     assert again.carry_out()["sensitivity"].table.equals(run["sensitivity"].table)
 
 
+def test_the_demonstration_never_trains_on_what_it_measures(monkeypatch):
+    seen = []
+    monkeypatch.setattr("flexure.training.fit", lambda model, images, **how: seen.extend(images.indices.tolist()))
+    asked = request({})
+    asked.carry_out()
+    measured = prepare(asked.spec)[1].indices.tolist()
+    assert len(seen) == 1258 and len(measured) == 539 and not set(seen) & set(measured)
+
+
 def test_the_demonstration_is_the_same_every_time(monkeypatch):
     monkeypatch.setattr("flexure.runs.demo.EPOCHS", 1)
     for name in ("a", "b"):
