@@ -27,8 +27,10 @@ slow: $(STAMP)  ## the slow tests alone
 bench: $(STAMP)  ## time and memory against the peers, as ratios in one run
 	@for file in $(BENCHMARKS); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
-docs: $(STAMP)  ## build the documentation; every warning is an error
-	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs docs/_build/html
+docs: $(STAMP)  ## build the documentation and run its examples; every warning is an error
+	@for builder in html doctest; do \
+		$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --doctree-dir docs/_build/doctrees \
+			--builder $$builder docs docs/_build/$$builder || exit 1; done
 	@echo "docs/_build/html/index.html"
 
 lint: $(STAMP)  ## what pre-commit runs too: format, lint, types
