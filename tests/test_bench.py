@@ -226,7 +226,7 @@ def test_normalization_and_its_inverse():
 def test_statistics_for_other_channels_than_the_images_have():
     with (
         mount(Specimen(nn.Identity(), normalize=((0.1, 0.2), (1, 1)), name="net")) as mounted,
-        pytest.raises(SpecimenError, match=r"net: normalize has 2 channels, the images have 3 \(batch of shape \(8, 3"),
+        pytest.raises(SpecimenError, match=r"net: its normalization is for 2 channels, the images have 3 \(batch of shape \(8, 3"),
     ):
         mounted.normalized(gauge.images())
 

@@ -62,8 +62,8 @@ class Mounted:
     def _per_channel(self, part: Any, x: torch.Tensor) -> torch.Tensor:
         if len(part) not in (1, x.shape[1]):
             raise SpecimenError(
-                f"{self.specimen.name}: normalize has {len(part)} channels, the images have {x.shape[1]} "
-                f"(batch of shape {tuple(x.shape)}). Give one mean and one std per channel."
+                f"{self.specimen.name}: its normalization is for {len(part)} channels, the images have {x.shape[1]} "
+                f"(batch of shape {tuple(x.shape)}). Give images, or normalize=, with as many channels as it takes."
             )
         return torch.tensor(part, dtype=x.dtype, device=x.device).view(1, -1, 1, 1)
 
