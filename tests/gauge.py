@@ -3,9 +3,15 @@
 from collections import OrderedDict
 from collections.abc import Callable
 
+import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from flexure import Specimen
+from flexure.bench import mount
+from flexure.results import Result
 
 
 class Residual(nn.Module):
@@ -142,3 +148,42 @@ def seeded(build: Callable[[], nn.Module], seed: int = 0, **buffers: float) -> n
 def images(n: int = 8, shape: tuple[int, int, int] = (3, 8, 8), seed: int = 0) -> torch.Tensor:
     """Uniform noise in [0, 1], the same every time."""
     return torch.rand(n, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+def passed(specimen, x=None, **options):
+    """The output for some images."""
+    with mount(Specimen.of(specimen), **options) as mounted:
+        x = images() if x is None else x
+        return mounted.forward(mounted.normalized(x.to(mounted.device, mounted.dtype)))
+
+
+def result(**changes):
+    """A result with a bit of everything."""
+    table = pd.DataFrame(
+        {
+            "layer": ["conv", "<b>bn</b>", "output"],
+            "D": [0.1, np.nan, np.inf],
+            "D_se": np.array([1e-30, -0.0, np.nextafter(1, 2)]),
+            "n": [3, 0, 2**53 + 1],
+            "half": np.array([0.1, 2, 3], dtype=np.float32),
+            "is_proven": [True, False, True],
+            "status": ["measured", "constant output", "measured"],
+        }
+    )
+    arrays = {
+        "similarity": np.random.default_rng(0).normal(size=(4, 4)),
+        "odd": np.array([np.nan, -0.0, np.inf], dtype=np.float16),
+        "scalar": np.array(3.25),
+        "empty": np.zeros((0, 3), dtype=np.int64),
+        "transposed": np.arange(6, dtype=np.uint8).reshape(2, 3).T,
+    }
+    fields = {
+        "probe": "sensitivity",
+        "question": "How far? <script>alert(1)</script>",
+        "table": table,
+        "arrays": arrays,
+        "units": {"D": "ratio", "similarity": "cosine"},
+        "provenance": {"seed": 0, "settings": {"layers": ["a*"], "sigma": None}, "üñí": 0.1 + 0.2},
+        "notes": ["two of 4 images <i>skipped</i>"],
+    }
+    return Result(**{**fields, **changes})

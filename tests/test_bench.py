@@ -1,11 +1,8 @@
-"""The bench: what is measured, in which state, and the words for what cannot be."""
+"""The bench: what is measured, in which state, and how it is left."""
 
 import warnings
-from collections import namedtuple
-from types import SimpleNamespace
 
 import gauge
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,16 +10,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from flexure import Specimen
-from flexure.bench import BatchStatistics, choose_device, mount, primary, unwrap, weights_hash
+from flexure.bench import choose_device, mount, unwrap, weights_hash
 from flexure.errors import ArgumentError, SpecimenError
-
-
-def passed(specimen, x=None, **options):
-    """The output for some images."""
-    with mount(Specimen.of(specimen), **options) as mounted:
-        x = gauge.images() if x is None else x
-        return mounted.forward(mounted.normalized(x.to(mounted.device, mounted.dtype)))
-
 
 # The state in which networks are measured
 
@@ -30,7 +19,7 @@ def passed(specimen, x=None, **options):
 def test_a_network_in_training_mode_is_measured_in_evaluation_mode():
     model = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(192, 5))
     assert model.training
-    assert torch.equal(passed(model), passed(model))
+    assert torch.equal(gauge.passed(model), gauge.passed(model))
 
 
 def test_there_are_no_gradients_no_autocast_and_normal_tensors_inside():
@@ -41,9 +30,9 @@ def test_there_are_no_gradients_no_autocast_and_normal_tensors_inside():
         return x
 
     model = gauge.Calls(then)
-    passed(model)
+    gauge.passed(model)
     with torch.autocast("cpu", dtype=torch.bfloat16), torch.inference_mode():
-        passed(model)
+        gauge.passed(model)
     assert state == [(False, False, torch.float32, False)] * 2
 
 
@@ -52,7 +41,7 @@ def test_a_network_may_use_autocast_inside():
         with torch.autocast("cpu", dtype=torch.bfloat16):
             return net.fc(x)
 
-    assert passed(gauge.Calls(then, fc=nn.Conv2d(4, 2, 1))).dtype == torch.bfloat16
+    assert gauge.passed(gauge.Calls(then, fc=nn.Conv2d(4, 2, 1))).dtype == torch.bfloat16
 
 
 def precisions():
@@ -108,9 +97,9 @@ def test_precision_set_in_the_new_way_is_put_back_and_still_follows_what_it_foll
 @pytest.mark.usefixtures("precise_again")
 def test_products_are_exact_even_where_the_user_allows_bfloat16():
     model = gauge.seeded(gauge.linear)
-    exact = passed(model)
+    exact = gauge.passed(model)
     torch.set_float32_matmul_precision("medium")
-    assert torch.equal(passed(model), exact)
+    assert torch.equal(gauge.passed(model), exact)
 
 
 # Wrappers, devices, precisions
@@ -146,7 +135,7 @@ def test_compiled_networks_run_as_written():
     compiled = torch.compile(model, backend="eager")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert torch.equal(passed(compiled), passed(model))
+        assert torch.equal(gauge.passed(compiled), gauge.passed(model))
     assert calls == [False, False]
 
 
@@ -178,8 +167,8 @@ def test_a_network_of_buffers_alone_is_converted_too():
         def forward(self, x):
             return F.conv2d(x, self.kernel)
 
-    assert passed(Fixed(), dtype="float64").dtype == torch.float64
-    assert passed(Fixed().double()).dtype == torch.float64
+    assert gauge.passed(Fixed(), dtype="float64").dtype == torch.float64
+    assert gauge.passed(Fixed().double()).dtype == torch.float64
 
 
 def test_devices_and_precisions_that_do_not_exist_are_named():
@@ -188,23 +177,23 @@ def test_devices_and_precisions_that_do_not_exist_are_named():
     with pytest.raises(ArgumentError, match=r"device 'gpu' cannot be used here"):
         choose_device("gpu")
     with pytest.raises(ArgumentError, match=r"no dtype 'float46'. Did you mean 'float64'\?"):
-        passed(nn.Identity(), dtype="float46")
+        gauge.passed(nn.Identity(), dtype="float46")
     with pytest.raises(ArgumentError, match=r"no dtype 32. Valid: bfloat16, float16"):
-        passed(nn.Identity(), dtype=32)
+        gauge.passed(nn.Identity(), dtype=32)
 
 
 def test_a_network_that_cannot_be_copied_is_measured_as_it_is_or_refused_in_words():
     model = gauge.Calls(lambda net, x: x)
     model.generator = (number for number in range(3))
-    passed(model)
+    gauge.passed(model)
     with pytest.raises(SpecimenError, match=r"Calls cannot be copied to torch.float64 on cpu: .*generator.*dtype=None"):
-        passed(model, dtype="float64")
+        gauge.passed(model, dtype="float64")
 
 
 @pytest.mark.parametrize("model", [nn.LazyLinear(3), nn.Linear(3, 3, device="meta")])
 def test_weights_without_values_are_refused(model):
     with pytest.raises(SpecimenError, match=r"'weight' has no values yet \(a lazy layer, or the meta device\)"):
-        passed(nn.Sequential(model)[0])
+        gauge.passed(nn.Sequential(model)[0])
 
 
 # Normalization
@@ -226,7 +215,9 @@ def test_normalization_and_its_inverse():
 def test_statistics_for_other_channels_than_the_images_have():
     with (
         mount(Specimen(nn.Identity(), normalize=((0.1, 0.2), (1, 1)), name="net")) as mounted,
-        pytest.raises(SpecimenError, match=r"net: its normalization is for 2 channels, the images have 3 \(batch of shape \(8, 3"),
+        pytest.raises(
+            SpecimenError, match=r"net: its normalization is for 2 channels, the images have 3 \(batch of shape \(8, 3"
+        ),
     ):
         mounted.normalized(gauge.images())
 
@@ -274,7 +265,7 @@ def test_a_forward_pass_that_changes_its_own_weights_is_refused_and_undone(way):
     weight, before = model.fc.weight, model.fc.weight.detach().clone()
     place = weight.data_ptr()
     with pytest.raises(SpecimenError, match=r"Drifting: a forward pass changed the weights \['fc.weight'\]"):
-        passed(model)
+        gauge.passed(model)
     assert model.fc.weight is weight and weight.data_ptr() == place
     assert torch.equal(weight, before)
 
@@ -282,14 +273,14 @@ def test_a_forward_pass_that_changes_its_own_weights_is_refused_and_undone(way):
 def test_a_weight_made_on_the_way_is_refused_and_removed():
     model = Drifting(_further_parameter)
     with pytest.raises(SpecimenError, match=r"changed the weights \['late'\]"):
-        passed(model)
+        gauge.passed(model)
     assert sorted(dict(model.named_parameters())) == ["fc.bias", "fc.weight", "spare.bias", "spare.weight"]
 
 
 def test_weights_that_are_not_numbers_count_as_unchanged():
     model = gauge.linear()
     nn.init.constant_(model[1].weight, float("nan"))
-    assert passed(model).isnan().all()
+    assert gauge.passed(model).isnan().all()
 
 
 def test_an_exception_in_the_body_is_not_replaced_by_the_refusal():
@@ -297,163 +288,3 @@ def test_an_exception_in_the_body_is_not_replaced_by_the_refusal():
     with pytest.raises(ZeroDivisionError), mount(Specimen(model)) as mounted:
         mounted.forward(gauge.images())
         raise ZeroDivisionError
-
-
-# Batch norm by the statistics of the batch
-
-
-@pytest.mark.parametrize("functional", [False, True])
-def test_batch_statistics_are_those_of_training_mode_copy_by_copy(functional):
-    norm = gauge.seeded(lambda: nn.BatchNorm2d(3))
-    nn.init.uniform_(norm.weight)
-    before = {name: value.clone() for name, value in norm.state_dict().items()}
-    x = gauge.images(12)
-
-    def then(x):
-        return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias) if functional else norm(x)
-
-    with torch.no_grad(), BatchStatistics() as statistics:
-        statistics.copies = 3
-        found = then(x)
-        statistics.copies = 1
-        whole = then(x)
-    assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
-    training = nn.BatchNorm2d(3)
-    training.load_state_dict(norm.state_dict())
-    with torch.no_grad():
-        assert torch.allclose(found, torch.cat([training(part) for part in x.chunk(3)]), atol=1e-6)
-        assert torch.allclose(whole, training(x), atol=1e-6)
-        assert torch.equal(norm(x), F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias))
-
-
-# Which part is the output
-
-T = torch.arange(6.0).view(2, 3)
-Named = namedtuple("Named", "logits auxiliary")
-RETURNS = {
-    "tensor": (T, None),
-    "only tensor of a tuple": ((T, None, "x"), None),
-    "only tensor of a list": ([T], None),
-    "only tensor of a dict": ({"features": T, "loss": None}, None),
-    "logits of a dict": ({"hidden": -T, "logits": T}, None),
-    "logits of an ordered dict with attributes": (gauge.HFOutput(hidden=-T, logits=T), None),
-    "logits of a named tuple": (Named(T, -T), None),
-    "logits of an object": (SimpleNamespace(logits=T, hidden=-T), None),
-    "key": ({"a": -T, "b": T}, "b"),
-    "index": ((-T, T), 1),
-    "last": ((-T, T), -1),
-    "attribute": (SimpleNamespace(a=-T, b=T), "b"),
-    "name in a tuple": (Named(-T, T), "auxiliary"),
-    "function": ((-T, {"deep": T}), lambda result: result[1]["deep"]),
-    "part with one tensor": ({"a": (T, None), "b": -T}, "a"),
-}
-
-
-@pytest.mark.parametrize("case", RETURNS)
-def test_the_output_that_is_meant(case):
-    result, output = RETURNS[case]
-    assert torch.equal(primary(result, Specimen(nn.Identity(), output=output)), T)
-
-
-@pytest.mark.parametrize(
-    ("result", "output", "words"),
-    [
-        (
-            (T, T),
-            None,
-            r"the network returns a tuple of 2; which part is the output\? Say so with Specimen\(model",
-        ),
-        ({"a": T, "b": T}, None, r"returns a dict with keys \['a', 'b'\]; which part is the output"),
-        (None, None, r"returns a NoneType; which part"),
-        ("text", None, r"returns a str; which part"),
-        ((T, T), 2, r"output=2, but the network returns a tuple of 2"),
-        ({"a": T}, "b", r"output='b', but the network returns a dict with keys \['a'\]"),
-        (T, 0, r"output=0, but the network returns a Tensor"),
-        (T, "logits", r"output='logits', but the network returns a Tensor"),
-        (SimpleNamespace(a=T), 0, r"output=0, but the network returns a SimpleNamespace"),
-    ],
-)
-def test_an_output_that_cannot_be_told(result, output, words):
-    with pytest.raises(SpecimenError, match=f"^net: .*{words}"):
-        primary(result, Specimen(nn.Identity(), output=output, name="net"))
-
-
-# Fingerprints
-
-
-def test_the_hash_changes_with_every_weight_buffer_name_and_shape():
-    model = gauge.seeded(gauge.ResidualNet)
-    seen = {weights_hash(model)}
-    for value in model.state_dict().values():
-        value.view(-1)[-1:].add_(1)
-        seen.add(weights_hash(model))
-    assert len(seen) == 1 + len(model.state_dict())
-    a, b = nn.Linear(2, 3, bias=False), nn.Linear(3, 2, bias=False)
-    b.weight.data = a.weight.data.view(2, 3)
-    assert len({weights_hash(a), weights_hash(b), weights_hash(nn.Sequential(a))}) == 3
-
-
-def test_the_hash_does_not_depend_on_layout_and_takes_every_type():
-    model = nn.Linear(4, 4)
-    hashed = weights_hash(model)
-    model.weight.data = model.weight.data.t().contiguous().t()
-    assert weights_hash(model) == hashed
-    for dtype in (torch.bfloat16, torch.complex64, torch.bool, torch.int64):
-        model.register_buffer("extra", torch.ones(3, dtype=dtype))
-        hashed, before = weights_hash(model), hashed
-        assert hashed != before
-    model.register_buffer("extra", torch.empty(0))
-    assert len(weights_hash(model)) == 16
-
-
-# Errors of the forward pass
-
-
-def _fails(wrong):
-    def then(net, x):
-        raise wrong
-
-    return then
-
-
-@pytest.mark.parametrize(
-    ("specimen", "shape", "words"),
-    [
-        (
-            gauge.TwoInputs(),
-            (3, 8, 8),
-            r"shape \(8, 3, 8, 8\)\. TypeError: .*'y'\. A specimen is called with one",
-        ),
-        (gauge.ResidualNet(), (1, 8, 8), r"Its first convolution takes 3 channels, the images have 1\."),
-        (
-            Specimen(gauge.linear(), image_size=(8, 8)),
-            (3, 9, 8),
-            r"It was made for images of 8×8; try image_size=\(",
-        ),
-        (gauge.linear(), (3, 9, 7), r"shape \(8, 3, 9, 7\)\. RuntimeError: .*Was it made for images of 9×7\?"),
-        (gauge.Calls(_fails(KeyError("pixel_values"))), (3, 8, 8), r"KeyError: 'pixel_values'\. "),
-        (gauge.Calls(_fails(AssertionError())), (3, 8, 8), r"\. AssertionError\. "),
-        (gauge.Calls(_fails(SpecimenError("as it is"))), (3, 8, 8), r"^as it is$"),
-    ],
-)
-def test_a_forward_pass_that_fails_says_on_what_and_why(specimen, shape, words):
-    with pytest.raises(SpecimenError, match=words) as failed:
-        passed(specimen, gauge.images(8, shape))
-    if not words.startswith("^"):
-        assert f"{Specimen.of(specimen).name}: the forward pass failed on a batch of shape" in str(failed.value)
-
-
-def test_running_out_of_memory_stays_what_it_is():
-    with pytest.raises(torch.cuda.OutOfMemoryError):
-        passed(gauge.Calls(_fails(torch.cuda.OutOfMemoryError("CUDA out of memory"))))
-
-
-def test_scripted_networks_can_be_mounted():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        model = torch.jit.script(gauge.linear())
-    assert passed(model).shape == (8, 5)
-
-
-def test_arrays_are_numbers_that_numpy_reads():
-    assert np.isfinite(passed(gauge.linear()).numpy()).all()

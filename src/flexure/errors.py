@@ -38,13 +38,13 @@ class MissingPackageError(FlexureError, ImportError):
     """An optional package is needed for what was asked; the message says how to get it."""
 
 
-def nearest(name: str, valid: Iterable[str]) -> str:
+def nearest(name: object, valid: Iterable[str]) -> str:
     """A sentence that lists the valid names and, where one is close, asks whether it was meant.
 
     >>> nearest("sensitivty", ["sensitivity", "filters"])
     "Did you mean 'sensitivity'? Valid: filters, sensitivity."
     """
     names = sorted(valid)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"Did you mean '{close[0]}'? " if close else ""
     return f"{hint}Valid: {', '.join(names)}."

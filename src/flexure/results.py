@@ -1,6 +1,7 @@
 """What was found: one frozen record per question, with the way to disk and back. Imports no torch."""
 
 import contextlib
+import hashlib
 import html
 import json
 import os
@@ -16,7 +17,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
-from safetensors.numpy import load_file, save
+from safetensors import SafetensorError
+from safetensors.numpy import load as unpack
+from safetensors.numpy import save as pack
 
 from flexure.errors import ArgumentError, RunError, nearest
 
@@ -53,7 +56,8 @@ class Result:
         question: The question in one sentence.
         table: One row per measured thing, a standard error ``X_se`` beside every estimate ``X``, ``n`` and ``status``.
             ``to_frame()`` hands out a copy.
-        arrays: Dense arrays by name (similarity matrices, sample images), read with ``result[name]``.
+        arrays: Dense arrays by name (similarity matrices, sample images), read with ``result[name]``. Copied, unless
+            they are read-only already.
         units: Unit of each column or array, in words (``"ratio"``, ``"pixels"``); columns that are missing have none.
         provenance: Settings, seed, versions, device, hashes: everything that a repetition needs. Plain JSON values.
         notes: What the measurement adapted, left out or wants to be known, a sentence each.
@@ -68,10 +72,9 @@ class Result:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "arrays", {name: _frozen(array) for name, array in self.arrays.items()})
         for name in ("arrays", "units", "provenance"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
-        for array in self.arrays.values():
-            array.setflags(write=False)
         object.__setattr__(self, "table", self.table.reset_index(drop=True))
         object.__setattr__(self, "notes", tuple(self.notes))
         if clash := sorted(set(self.arrays) & set(self.table.columns)):
@@ -88,9 +91,7 @@ class Result:
         if name not in self.table.columns:
             valid = [*self.table.columns, *self.arrays]
             raise ArgumentError(f"result of {self.probe}: no column or array {name!r}. {nearest(name, valid)}")
-        values = self.table[name].to_numpy(copy=True)
-        values.setflags(write=False)
-        return values
+        return _frozen(np.array(self.table[name]))
 
     def __len__(self) -> int:
         return len(self.table)
@@ -107,9 +108,16 @@ class Result:
     def save(self, folder: str | os.PathLike) -> Path:
         """Write ``<probe>.parquet`` (and ``<probe>.safetensors`` for arrays) into ``folder``; returns the table's path.
 
-        Each file appears whole or not at all. The table's file carries question, units, provenance and notes as JSON
-        in its schema metadata, so pandas and DuckDB read it as it is.
+        Both files appear whole or not at all, and know each other: where a power cut parted them, reading says so. The
+        table's file carries question, units, provenance and notes as JSON in its schema metadata, so pandas and DuckDB
+        read it as it is.
+
+        Raises:
+            ArgumentError: The probe's name is no file's name, or an array's type is one that no file holds.
+            RunError: The folder cannot be written or the disk is full; what was there is as it was.
         """
+        if not self.probe or Path(self.probe).name != self.probe:
+            raise ArgumentError(f"a result's probe names its file and must be a plain name; got {self.probe!r}.")
         folder = Path(folder)
         about: dict[str, Any] = {
             "format": _FORMAT,
@@ -120,26 +128,35 @@ class Result:
             "notes": list(self.notes),
             "arrays": None,
         }
+        files = {}
         if self.arrays:
-            about["arrays"] = f"{self.probe}.safetensors"
-            packed = save({name: np.ascontiguousarray(value) for name, value in self.arrays.items()})
-            write_atomically(folder / about["arrays"], packed)
+            packed = self._packed()
+            about["arrays"] = {"names": list(self.arrays), "hash": _hash(packed)}
+            files[folder / f"{self.probe}.safetensors"] = packed
         frame = pa.Table.from_pandas(self.table, preserve_index=False)
         frame = frame.replace_schema_metadata({**(frame.schema.metadata or {}), _KEY: json.dumps(about).encode()})
         sink = pa.BufferOutputStream()
         pq.write_table(frame, sink)
-        return write_atomically(folder / f"{self.probe}.parquet", sink.getvalue().to_pybytes())
+        _write_together({**files, folder / f"{self.probe}.parquet": sink.getvalue().to_pybytes()})
+        return folder / f"{self.probe}.parquet"
+
+    def _packed(self) -> bytes:
+        try:
+            return pack({name: np.array(value, order="C") for name, value in self.arrays.items()})
+        except SafetensorError as wrong:
+            raise ArgumentError(f"result of {self.probe}: its arrays cannot be written ({wrong}).") from wrong
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Result":
         """Read a result back from its ``.parquet`` file; nothing in it is ever executed.
 
         Raises:
-            RunError: The file is missing, unreadable, not one of ours, or from a newer format.
+            RunError: The file is missing, unreadable, not one of ours, or from a newer format; or its arrays are.
         """
         path = Path(path)
         try:
-            frame = pq.read_table(path)
+            with pq.ParquetFile(path) as file:
+                frame = file.read()
             about = json.loads((frame.schema.metadata or {})[_KEY])
         except FileNotFoundError:
             raise RunError(f"{path}: no such file.") from None
@@ -147,20 +164,14 @@ class Result:
             raise RunError(f"{path}: a Parquet file, but not written by Flexure (no 'flexure' metadata).") from None
         except (OSError, ValueError, pa.ArrowException) as wrong:
             raise RunError(f"{path}: not a readable Parquet file ({wrong}).") from wrong
-        if about["format"] > _FORMAT:
-            raise RunError(f"{path}: format {about['format']}, this version reads up to {_FORMAT}. Update Flexure.")
-        arrays = {}
-        if about["arrays"]:
-            arrays = load_file(path.with_name(Path(about["arrays"]).name))
-        return cls(
-            probe=about["probe"],
-            question=about["question"],
-            table=frame.to_pandas(),
-            arrays=arrays,
-            units=about["units"],
-            provenance=about["provenance"],
-            notes=tuple(about["notes"]),
-        )
+        try:
+            if about["format"] > _FORMAT:
+                raise RunError(f"{path}: format {about['format']}, this version reads up to {_FORMAT}. Update Flexure.")
+            del about["format"]
+            arrays = _load_arrays(path.with_name(f"{about['probe']}.safetensors"), about.pop("arrays"))
+            return cls(table=frame.to_pandas(), arrays=arrays, **about)
+        except (KeyError, TypeError, ValueError, AttributeError) as wrong:
+            raise RunError(f"{path}: its 'flexure' metadata are damaged ({wrong!r}).") from wrong
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -212,9 +223,11 @@ def read(folder: str | os.PathLike) -> Run:
         spec = yaml.safe_load((folder / "spec.yaml").read_text(encoding="utf-8"))
         path = folder / "env.json"
         environment = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if not isinstance(spec, dict) or not isinstance(environment, dict):
+            raise ValueError("it holds no names with values")
     except (OSError, ValueError, yaml.YAMLError) as wrong:
         raise RunError(f"{folder}: spec.yaml or env.json cannot be read ({wrong}).") from wrong
-    asked = list(spec.get("probes", {}))
+    asked = list(spec.get("probes") or {})
     found = {path.stem: Result.load(path) for path in sorted(folder.glob("*.parquet"))}
     order = sorted(found, key=lambda name: (asked.index(name) if name in asked else len(asked), name))
     return Run(folder.resolve().name, spec, environment, {name: found[name] for name in order}, folder)
@@ -226,18 +239,52 @@ def write_atomically(path: str | os.PathLike, data: bytes) -> Path:
     Raises:
         RunError: The folder cannot be written or the disk is full; ``path`` is as it was before.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    _write_together({Path(path): data})
+    return Path(path)
+
+
+def _write_together(files: Mapping[Path, bytes]) -> None:
+    """Write all files under temporary names, flush them to disk, and only then rename them."""
+    temporary = {path: path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp") for path in files}
+    path = next(iter(files))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        for path, data in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary[path].open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        for path, written in temporary.items():
+            written.replace(path)
     except OSError as wrong:
-        with contextlib.suppress(OSError):  # a disk that refused the file may also refuse to remove it
-            temporary.unlink(missing_ok=True)
         reason = wrong.strerror or wrong
         raise RunError(f"{path}: cannot be written ({reason}). Free some space or choose another folder.") from wrong
-    return path
+    finally:
+        for written in temporary.values():
+            with contextlib.suppress(OSError):  # a disk that refused the file may also refuse to remove it
+                written.unlink(missing_ok=True)
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array = np.asarray(array)
+    if array.flags.writeable:
+        array = array.copy()
+        array.setflags(write=False)
+    return array
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def _load_arrays(path: Path, expected: Mapping[str, Any] | None) -> dict[str, np.ndarray]:
+    if expected is None:
+        return {}
+    try:
+        data = path.read_bytes()
+        if _hash(data) != expected["hash"]:
+            raise RunError(f"{path}: not the arrays that belong to the table beside it. Measure again.")
+        arrays = unpack(data)
+        return {name: arrays[name] for name in expected["names"]}
+    except (OSError, SafetensorError) as wrong:
+        raise RunError(f"{path}: the arrays of the table beside it cannot be read ({wrong}).") from wrong
