@@ -116,6 +116,7 @@ def test_what_was_begun_and_not_committed_does_not_count():
 def test_stored_sums_go_on_bit_for_bit():
     clean = normal(20, 3)
     changed = clean[None] + normal(2, 20, 3, seed=1)
+    changed[0, 4] = torch.nan
     whole = fed(clean, changed[:1], changed[1:], portion=10)
     half = fed(clean[:10], changed[:1, :10], changed[1:, :10])
     copy = MeanReduction(half.ops, torch.device("cpu"))
@@ -124,6 +125,7 @@ def test_stored_sums_go_on_bit_for_bit():
     copy.commit(torch.arange(10, 20))
     for name, value in whole.arrays().items():
         np.testing.assert_array_equal(copy.arrays()[name], value)
+    assert [int(column[0]) for column in copy.counts()] == [19, 1, 4]
 
 
 def test_half_precision_emissions_are_widened():
