@@ -2,7 +2,6 @@
 
 import math
 import os
-import shlex
 import signal
 import sys
 import time
@@ -216,7 +215,10 @@ def _carry_out(asked: "Request") -> int:
 
 def _explain_stop(folder: Path) -> None:
     if _is_main() and (folder / "spec.yaml").is_file():
-        again = shlex.join(["flexure", "examine", "--out", str(folder), "--resume"])
+        from flexure.runs.environment import command_line
+
+        program = "__main__.py" if os.environ.get("LOCAL_WORLD_SIZE", "1") != "1" else "flexure"
+        again = command_line([program, "examine", "--out", str(folder), "--resume"])
         print(f"stopped; what is finished is in {folder}. Go on with: {again}", file=sys.stderr)
 
 
