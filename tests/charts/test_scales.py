@@ -41,5 +41,11 @@ def test_ticks_are_few_in_order_and_inside(values, spread):
     assert all(math.isfinite(end) and end > 0 for end in (axis.low, axis.high)) and axis.low < min(values)
 
 
+def test_ticks_are_round_numbers():
+    assert log_axis([0.07, 1.1], [0.003, 0.03]).ticks == [0.1, 0.2, 0.5, 1.0]
+    assert log_axis([1e-4, 1e3], [0, 0]).ticks == [1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0, 1000.0]
+    assert {0.9, 0.96, 1.0} <= set(log_axis([0.95, 1.05], [0, 0]).ticks)
+
+
 def test_short_numbers_keep_two_digits():
     assert [short(x) for x in (0.07, 1.0, 9.96, 10.4, 0.00012)] == ["0.070", "1.0", "10", "10", "0.00012"]

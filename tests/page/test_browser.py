@@ -68,7 +68,7 @@ def _is_outside(url: str) -> bool:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory) -> dict[str, Path]:
-    """Pages of the four sorts of runs that look different."""
+    """Pages of the sorts of runs that look different."""
     folder = tmp_path_factory.mktemp("pages")
     twenty = run(result(table(RESNET20)))
     names = [(NASTY, "</script><script>alert(2)</script>"), ('"+alert(3)+"', "${alert(4)}"), ("output", "output")]
@@ -77,6 +77,7 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         "two": [twenty, run(result(table(RESNET20, end=0.3, seed=1)), name="resnet20-augmented")],
         "deep": [run(result(table(RESNET50)), name="resnet50")],
         "odd": [run(result(unmeasured(table(RESNET20, init=False), {9: "constant output"}), notes=["Left out: 3."]))],
+        "many": [run(result(table(end=0.1 * (i + 1)), name=f"network-number-{i}"), name=f"run-{i}") for i in range(9)],
         "nasty": [run(result(table(names), name=NASTY, notes=[NASTY]), name=NASTY), twenty],
     }
     return {name: report(*several, to=folder / f"{name}.html") for name, several in runs.items()}
@@ -141,7 +142,7 @@ def test_html_in_names_is_text_everywhere_also_in_tooltips(visit, pages):
 
 
 @pytest.mark.parametrize("width", [390, 500, 800])
-@pytest.mark.parametrize("name", ["two", "deep", "odd", "nasty"])
+@pytest.mark.parametrize("name", ["two", "deep", "odd", "many", "nasty"])
 def test_nothing_sticks_out_of_a_narrow_window(visit, pages, name, width):
     page = visit(pages[name], width=width)
     page.set_viewport_size({"width": width, "height": 1000})

@@ -45,8 +45,8 @@ def nasty_run() -> Run:
     about |= {"data": {"name": NASTY, "n": 5, "classes": [NASTY]}, "command": NASTY, "device": NASTY, "started": NASTY}
     about["versions"] = {"flexure": NASTY}
     one = Result("sensitivity", NASTY, frame, samples(), {}, about, (NASTY,))
-    other = Result(NASTY, NASTY, frame, {}, {}, about, (NASTY,))
-    return Run(NASTY, {"model": NASTY}, {"command": NASTY}, {"sensitivity": one, NASTY: other})
+    other = Result("<img src=x onerror=alert(5)>", NASTY, frame, {}, {}, about, (NASTY,))
+    return Run(NASTY, {"model": NASTY}, {"command": NASTY}, {"sensitivity": one, other.probe: other})
 
 
 def test_the_page_answers_with_the_value_at_the_output_and_its_interval(tmp_path):
@@ -105,6 +105,12 @@ def test_several_runs_stand_side_by_side(tmp_path):
     runs = {row["run"] for rows in data_in(page)["data"].values() for row in rows if "layer" in row}
     assert runs == {"resnet20", "vit"}
     assert page.count('alt="image 17, original"') == 1  # both saw the same images
+
+
+def test_more_than_three_runs_are_summed_up_in_a_table(tmp_path):
+    runs = [run(result(table(end=end), name=f"net{end}"), name=f"run{end}") for end in (0.1, 0.2, 0.3, 0.4)]
+    words = words_of(page_of(*runs, to=tmp_path))
+    assert "run0.3 net0.3 · cifar10 · 500 images · seed 0 0.300 ± 0.016 0.268 to 0.332 0.650" in words
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path):

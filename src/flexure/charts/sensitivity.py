@@ -245,7 +245,8 @@ def _ends(rows: Rows, color: alt.Color, name: str, axis: LogAxis, shown: list[al
     """The value at the output, beside the end of each curve, where it would not lie on another."""
     free: Rows = []
     nearest_allowed = 0.06 * math.log(axis.high / axis.low)
-    for row in {(row["run"], row["weights"]): row for row in rows}.values():
+    last = {(row["run"], row["weights"]): row for row in rows}
+    for row in sorted(last.values(), key=lambda row: row["weights"] != GIVEN):
         value = row[name] or 0
         if value > 0 and all(abs(math.log(value / other[name])) > nearest_allowed for other in free):
             free.append(row)

@@ -78,7 +78,7 @@ class Table:
     Attributes:
         name: The run.
         groups: The sets of weights, one group of columns each.
-        rows: Layer, kind, shape, and per group either three numbers (D, G, R) or the reason why there are none.
+        rows: Layer, kind, shape, and per group either three numbers (R, D, G) or the reason why there are none.
         remarks: Whatever holds for all rows, and so needs no column.
         has_remark: Whether a measured row has something to say; then ``rows`` end in that sentence.
     """
@@ -214,13 +214,13 @@ def _is_compared(result: Result) -> bool:
 
 
 def _cells(result: Result, suffix: str) -> list[list[Number | None] | str]:
-    """Per row, D, G and R, or the reason why there are none."""
+    """Per row, R, D and G, or the reason why there are none."""
     columns = [
         [
             number(*pair)
             for pair in zip(column(result, name + suffix), column(result, f"{name}{suffix}_se"), strict=True)
         ]
-        for name in "DGR"
+        for name in "RDG"
     ]
     rows = [list(row) for row in zip(*columns, strict=True)]
     return [row if any(row) else _why(result, suffix, i) for i, row in enumerate(rows)]

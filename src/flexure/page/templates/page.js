@@ -80,7 +80,6 @@
   });
   Promise.all([...document.querySelectorAll("[data-chart]")].map(draw)).then(() => {
     document.querySelectorAll("article").forEach(follow);
-    settle();
     addEventListener("resize", () => setTimeout(settle, 50));
     document.documentElement.dataset.drawn = views.size;
   });
