@@ -28,7 +28,7 @@ def colors(count: int) -> list[str]:
     """So many colors, easily told apart up to seven; past those, steps of viridis.
 
     >>> colors(2), colors(8)[:2]
-    (['#0072b2', '#d55e00'], ['#440154', '#443983'])
+    (['#0072b2', '#d55e00'], ['#440154', '#44317c'])
     """
     if count <= len(PALETTE):
         return PALETTE[:count]
