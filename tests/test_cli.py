@@ -253,7 +253,8 @@ def test_an_estimate_shows_as_many_digits_as_its_error_allows(value, error, word
     assert str(cli._estimate({"R": value, "R_se": error}, "R")) == words
 
 
-def test_in_a_terminal_progress_is_a_bar_once_it_takes_long(clock):
+def test_in_a_terminal_progress_is_a_bar_once_it_takes_long(clock, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
     out = io.StringIO()
     watch = cli._Watch(Console(file=out, width=100, force_terminal=True, legacy_windows=False))
     step = watch("sensitivity")

@@ -293,7 +293,7 @@ class _Watch:
         steps[done] = now
         if now - began < QUIET or not _is_main():
             return
-        if self.console.is_terminal:
+        if self.console.is_terminal and not self.console.is_dumb_terminal:
             self._draw(name, done, total)
         elif len(steps) > 1 and done < total and now - self._spoke >= PAUSE:
             self._spoke = now
