@@ -66,9 +66,11 @@ class SelfReporting(nn.Module):
 
     Attributes:
         observer: Called as ``observer(name, kind, value)`` at each op, in order of emission; None: nobody watches.
+        image_shape: ``(C, H, W)`` of the images it takes; None where a side is free.
     """
 
     observer: Callable[[str, str, Any], None] | None = None
+    image_shape: tuple[int | None, ...] = (None, None, None)
 
 
 class Recorder(TorchFunctionMode):

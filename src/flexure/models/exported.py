@@ -53,9 +53,6 @@ class Exported(SelfReporting):
     depend on the input is not shown, nor is a second result that nothing uses. Devices written into the program (an
     ``arange`` on the CPU) stay as they are.
 
-    Attributes:
-        image_shape: ``(C, H, W)`` it was exported for; None where a side is free.
-
     Args:
         graph_module: A program as a graph of one tensor input, from :meth:`of`.
         batch: Smallest and largest batch it runs at.
