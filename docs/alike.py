@@ -5,18 +5,18 @@ import re
 __all__ = ["alike"]
 
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?![\w.]\d)")
-_WITHIN = 0.35
+_WITHIN = 0.5
 
 
 def alike(one: str, other: str) -> bool:
-    """Whether two texts agree but for spaces, and for numbers with a point, which may differ by a third.
+    """Whether two texts agree but for spaces, and for numbers with a point, which may differ by a factor of two.
 
-    Rounding differs from one kind of processor to another, and a training makes much of it: measured numbers then
-    differ as they do from seed to seed. Whole numbers have to be equal.
+    Rounding differs from one kind of processor to another and from one thread to two, and a training makes as much of
+    it as of another seed. Whole numbers have to be equal.
 
     >>> alike("R = 0.17 at 539 images", "R =  0.19 at 539 images")
     True
-    >>> alike("R = 0.17 at 539 images", "R = 0.17 at 540 images"), alike("R = 0.17", "R = 0.31")
+    >>> alike("R = 0.17 at 539 images", "R = 0.17 at 540 images"), alike("R = 0.17", "R = 0.41")
     (False, False)
     """
     words, others = _NUMBER.sub("#", one).split(), _NUMBER.sub("#", other).split()
