@@ -45,14 +45,17 @@ def test_fresh_weights_come_from_the_seed(name):
     assert torch.equal(one, next(specimen.model.parameters()))
 
 
-def test_names_of_functional_ops_equal_those_of_torchvisions_tracer():
+@pytest.mark.filterwarnings("ignore")  # torchvision's own, of what its networks do in training
+@pytest.mark.parametrize("name", ["resnet18", "densenet121", "googlenet"])
+def test_names_and_order_of_all_ops_equal_those_of_torchvisions_tracer(name):
     from torchvision.models.feature_extraction import get_graph_node_names
 
-    specimen = resolve("torchvision:resnet18", num_classes=3)
+    specimen = resolve(f"torchvision:{name}")
+    specimen.model.eval()
     seen = []
     with torch.no_grad(), Recorder(specimen.model, lambda emission: seen.append(emission.name)) as recorder:
         recorder.begin()
-        specimen.model(torch.rand(1, 3, 64, 64))
+        specimen.model(torch.rand(1, 3, 224, 224))
     assert seen == [name for name in get_graph_node_names(specimen.model)[1] if name != "x"]
 
 
