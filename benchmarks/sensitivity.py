@@ -1,12 +1,13 @@
-"""What does watching every op cost? ResNet-20 on 512 images of 32², one draw, against the bare forwards of the same rows.
+"""What does watching every op cost? ResNet-20, 512 images of 32², one draw, against bare forwards of the same rows.
 
-python benchmarks/sensitivity.py [--rounds N] [--memory]
+python benchmarks/sensitivity.py [--rounds N] [--images N]
 """
 
 import argparse
 import functools
 import subprocess
 import sys
+from pathlib import Path
 
 import torch
 from timing import ratios, table
@@ -50,7 +51,7 @@ def measure_peak(task: str, images: int) -> float:
 
 
 def _high_water() -> float:
-    with open("/proc/self/status") as file:
+    with Path("/proc/self/status").open() as file:
         return next(int(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM"))
 
 
@@ -69,10 +70,12 @@ class Noise(torch.utils.data.Dataset):
         return torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(i))
 
     def batch(self, start: int, size: int) -> torch.Tensor:
+        """Images ``start`` to ``start + size``, beginning again at the end."""
         return torch.stack([self[i % self.n] for i in range(start, start + size)])
 
 
 def main() -> None:
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--images", type=int, default=512)

@@ -22,7 +22,9 @@ def ratios(tasks: Mapping[str, Callable[[], object]], *, rounds: int = 9, warmup
     return seconds
 
 
-def table(title: str, seconds: Mapping[str, list[float]], baseline: str, targets: Mapping[str, str] | None = None) -> str:
+def table(
+    title: str, seconds: Mapping[str, list[float]], baseline: str, targets: Mapping[str, str] | None = None
+) -> str:
     """A Markdown table: median time, ratio to the baseline (median over rounds, quartiles), the target beside it."""
     lines = [f"### {title}", "", "| task | CPU ms | × " + baseline + " | quartiles | target |", "|---|---|---|---|---|"]
     for name, values in seconds.items():

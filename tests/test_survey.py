@@ -178,9 +178,7 @@ def test_batch_norm_without_running_statistics_is_refused_and_measured_as_asked(
     if flat and n < 64:  # the norm itself refuses batches of one image
         words = r"forward pass failed .* Expected more than 1 value per channel"
     else:
-        words = (
-            r"images in batches of two sizes differ by .* at 'norm' \(BatchNorm2d\).*batch_norm='batch'"
-        )
+        words = r"images in batches of two sizes differ by .* at 'norm' \(BatchNorm2d\).*batch_norm='batch'"
     with pytest.raises(SpecimenError, match=words):
         ops_of(model, n)
     assert ops_of(model, n, batch_norm="batch")["norm"].status == "measured"

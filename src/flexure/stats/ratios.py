@@ -82,7 +82,8 @@ def sensitivities(
         total, drawn = _variance(slope, covariance), _variance(slope, draws_share)
         floor = (total - drawn).clamp(min=0)
         errors[f"{name}_se"] = ((total if rounds == 1 else floor + drawn / rounds) / n).sqrt()
-    errors["R_floor"] = (floor / n).sqrt()
+        errors[f"{name}_floor"] = (floor / n).sqrt()
+    del errors["D_floor"], errors["G_floor"]
     return Sensitivities(**{name: value.cpu().numpy() for name, value in (values | errors).items()})
 
 
