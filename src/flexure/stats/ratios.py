@@ -77,13 +77,11 @@ def sensitivities(
         "R": torch.stack([1 / b, -a / b**2, zero], 1),
     }
     values = {"D": a / spread, "G": b / spread, "R": a / b}
-    errors = {}
-    for name, slope in slopes.items():
-        total, drawn = _variance(slope, covariance), _variance(slope, draws_share)
-        floor = (total - drawn).clamp(min=0)
-        errors[f"{name}_se"] = ((total if rounds == 1 else floor + drawn / rounds) / n).sqrt()
-        errors[f"{name}_floor"] = (floor / n).sqrt()
-    del errors["D_floor"], errors["G_floor"]
+    total = {name: _variance(slope, covariance) for name, slope in slopes.items()}
+    drawn = {name: _variance(slope, draws_share) for name, slope in slopes.items()}
+    floor = {name: (total[name] - drawn[name]).clamp(min=0) for name in slopes}
+    variance = total if rounds == 1 else {name: floor[name] + drawn[name] / rounds for name in slopes}
+    errors = {f"{name}_se": (variance[name] / n).sqrt() for name in slopes} | {"R_floor": (floor["R"] / n).sqrt()}
     return Sensitivities(**{name: value.cpu().numpy() for name, value in (values | errors).items()})
 
 
