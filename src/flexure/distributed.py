@@ -39,7 +39,7 @@ def start() -> Iterator[None]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(local_device())
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("gloo")  # little is exchanged, and NCCL refuses two processes on one GPU
     try:
         yield
     finally:
@@ -69,9 +69,13 @@ def gather(value: Any) -> list[Any]:
 
 def sum_in_place(tensors: Sequence[torch.Tensor]) -> None:
     """Replace each tensor by its sum over all processes."""
-    if world_size() > 1:
-        for tensor in tensors:
-            dist.all_reduce(tensor)
+    if world_size() == 1:
+        return
+    device = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
+    for tensor in tensors:
+        total = tensor.to(device)
+        dist.all_reduce(total)
+        tensor.copy_(total)
 
 
 def _running() -> bool:
