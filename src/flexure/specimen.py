@@ -28,7 +28,7 @@ class Specimen:
         bounds: Smallest and largest value a raw input may have; batches outside are refused. None: not checked.
         output: Which part of a tuple or dict output is *the* output: a key, an index or a function; None where it is a
             tensor, or is the only tensor or the ``logits`` of what the model returns.
-        factory: Builds the same network with fresh weights, for comparisons with initialised networks.
+        factory: Builds the same network with fresh weights, for comparisons with initialized networks.
         name: What the page calls it.
         image_size: ``(H, W)`` the network was made for, where known.
         task: ``"classification"`` (the output holds one logit per class) or ``"features"``.

@@ -114,7 +114,7 @@ def examine_spec(
         spec: What is asked for; its ``probes`` are run, or where there are none those that run unasked.
         specimen: The network.
         images: The images.
-        initial: The network before training; probes that compare with initialised networks get it.
+        initial: The network before training; probes that compare with initialized networks get it.
         out: Run folder to write.
         resume: Go on with the run in it.
         progress: As for :func:`examine`.
