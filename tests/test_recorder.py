@@ -197,6 +197,7 @@ def test_blocks_are_modules_that_hold_others():
     model = gauge.seeded(gauge.ResidualNet)
     assert names(model, blocks=True) == ["layer1.0", "layer1.1"]
     assert is_block(model.layer1[0]) and not is_block(model.layer1) and not is_block(model.conv1)
+    assert not is_block(type("Alone", (nn.Module,), {})())
     block = {name: value for name, _, value in record(model, blocks=True)}
     op = {name: value for name, _, value in record(model)}
     assert torch.equal(block["layer1.1"], op["layer1.1.relu_1"])
@@ -248,6 +249,26 @@ def test_a_pass_that_raised_half_way_does_not_color_the_next():
             model(gauge.images())
         seen.clear()
         limit = 1000
+        recorder.begin()
+        model(gauge.images())
+    assert seen == expected
+
+
+def test_a_pass_interrupted_inside_a_layer_does_not_silence_the_next():
+    model, interrupted = gauge.seeded(gauge.ResidualNet), []
+
+    def interrupt(module, args):
+        if not interrupted:
+            interrupted.append(True)
+            raise KeyboardInterrupt
+
+    expected, seen = names(model), []
+    model.layer1[0].conv2.register_forward_pre_hook(interrupt)
+    with torch.no_grad(), Recorder(model, lambda e: seen.append(e.name)) as recorder:
+        recorder.begin()
+        with pytest.raises(KeyboardInterrupt):
+            model(gauge.images())
+        seen.clear()
         recorder.begin()
         model(gauge.images())
     assert seen == expected

@@ -62,6 +62,7 @@ def test_a_specimen_is_frozen():
         ({"bounds": (1, 0)}, r"bounds must be \(low, high\) with low < high; got \(1, 0\)"),
         ({"bounds": (0, float("nan"))}, r"low < high"),
         ({"bounds": (0,)}, r"bounds must be a pair \(low, high\); got \(0,\)"),
+        ({"bounds": "01"}, r"bounds must be a pair \(low, high\); got '01'"),
         ({"bounds": 1}, r"bounds must be a pair \(low, high\); got 1"),
         ({"image_size": 224}, r"image_size must be a pair \(height, width\); got 224"),
         ({"image_size": (0, 8)}, r"image_size must be \(height, width\) in pixels; got \(0, 8\)"),

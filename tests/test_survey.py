@@ -185,10 +185,16 @@ def test_batch_norm_without_running_statistics_is_refused_and_measured_as_asked(
 
 
 def test_images_that_act_on_one_another_are_refused():
-    model = gauge.Calls(lambda net, x: x - x.mean(0, keepdim=True))
+    model = gauge.Calls(lambda net, x: (x / torch.zeros(1), x - x.mean(0, keepdim=True))[1])  # NaN first: no excuse
     words = r"at 'sub' \(sub\), .*1e-03 is allowed\). .*depend on the others in its batch"
-    with pytest.raises(SpecimenError, match=words):
-        ops_of(model)
+    for n, rows in ((10, 4), (10, 1), (2, 1)):
+        with pytest.raises(SpecimenError, match=words):
+            ops_of(model, n, rows=rows)
+
+
+def test_in_half_precision_they_cannot_be_told_from_rounding():
+    model = gauge.Calls(lambda net, x: x - x.mean(0, keepdim=True))
+    assert ops_of(model, dtype="bfloat16")["sub"].status == "measured"
 
 
 def test_statistics_of_the_batch_do_not_touch_the_running_ones():

@@ -285,8 +285,7 @@ def _bits(value: torch.Tensor) -> torch.Tensor:
 def _exact_arithmetic() -> Iterator[None]:
     """Plain float32, without TF32 or bfloat16 inside of it, on every device.
 
-    Changed from the general setting to the particular and put back in reverse: what follows a more general setting is
-    then never given a value of its own.
+    Changed from the general setting to the particular: what follows a more general one is never given its own value.
     """
     read, write = torch._C._get_fp32_precision_getter, torch._C._set_fp32_precision_setter
     before: list[tuple[tuple[str, str], str]] = []
@@ -297,7 +296,7 @@ def _exact_arithmetic() -> Iterator[None]:
                 write(*place, "ieee")
         yield
     finally:
-        for place, precision in reversed(before):
+        for place, precision in before:
             write(*place, precision)
 
 
