@@ -2,7 +2,7 @@
 
 import torch
 
-__all__ = ["squared_norms"]
+__all__ = ["block_norms", "n_blocks", "squared_norms"]
 
 _WIDTH = 512
 
@@ -19,13 +19,22 @@ def squared_norms(rows: torch.Tensor) -> torch.Tensor:
     Returns:
         ``(b,)``, float64. A row's value does not depend on the other rows.
     """
-    if rows.dtype in (torch.float16, torch.bfloat16):
-        rows = rows.float()
-    whole = rows.shape[1] // _WIDTH * _WIDTH
-    if whole == 0:
-        return torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64).square_()
-    blocks = torch.linalg.vector_norm(rows[:, :whole].unflatten(1, (-1, _WIDTH)), dim=2)
-    total = torch.linalg.vector_norm(blocks, dim=1, dtype=torch.float64).square_()
-    if whole < rows.shape[1]:
-        total += torch.linalg.vector_norm(rows[:, whole:], dim=1, dtype=torch.float64).square_()
-    return total
+    rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
+    out = torch.empty(*rows.shape[:-1], n_blocks(rows.shape[-1]), dtype=rows.dtype, device=rows.device)
+    return torch.linalg.vector_norm(block_norms(rows, out), dim=-1, dtype=torch.float64).square_()
+
+
+def n_blocks(width: int) -> int:
+    """How many blocks a row of ``width`` features has: of 512 each, the last may be shorter."""
+    return -(-width // _WIDTH)
+
+
+def block_norms(rows: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """Norms of the blocks of each row of ``(..., d)``, written to ``out (..., n_blocks(d))`` of the same dtype."""
+    whole = rows.shape[-1] // _WIDTH
+    if whole:
+        blocks = rows[..., : whole * _WIDTH].unflatten(-1, (whole, _WIDTH))
+        torch.linalg.vector_norm(blocks, dim=-1, out=out[..., :whole])
+    if whole < out.shape[-1]:
+        torch.linalg.vector_norm(rows[..., whole * _WIDTH :], dim=-1, out=out[..., whole])
+    return out

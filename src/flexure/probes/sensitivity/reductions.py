@@ -7,7 +7,7 @@ import torch
 
 from flexure import distributed
 from flexure.errors import SpecimenError
-from flexure.stats import Moments, Sensitivities, sensitivities, squared_norms
+from flexure.stats import Moments, Sensitivities, block_norms, n_blocks, sensitivities, squared_norms
 from flexure.survey import Op
 
 __all__ = ["MeanReduction"]
@@ -93,20 +93,21 @@ class MeanReduction:
         float32), a piece of the batch at a time.
         """
         n_copies, images, width = copies.shape
-        dtype = center.dtype
         rows = n_copies if sums is not None else n_copies - 1
-        step = max(1, min(images, _WORKSPACE // max(1, rows * width * dtype.itemsize)))
-        room = self._space(rows * step * width, dtype)
-        out = []
-        for part in copies.split(step, 1):
-            space = room[: rows * part.shape[1] * width].view(rows, -1, width)
-            clean, others = part[0], part[1:]
-            torch.sub(others, clean, out=space[: n_copies - 1])
+        step = max(1, min(images, _WORKSPACE // max(1, rows * width * center.itemsize)))
+        room = self._space(rows * step * width, center.dtype).view(rows, step, width)
+        norms = center.new_empty(rows, images, n_blocks(width))
+        ones = center.new_ones(step)
+        for start in range(0, images, step):
+            stop = min(start + step, images)
+            piece = room[:, : stop - start]
+            clean = copies[0, start:stop]
+            torch.sub(copies[1:, start:stop], clean, out=piece[: n_copies - 1])
             if sums is not None:
-                torch.sub(clean, center, out=space[-1])
-                sums += space[-1].sum(0)
-            out.append(squared_norms(space.view(-1, width)).view(rows, -1))
-        return out[0] if len(out) == 1 else torch.cat(out, 1)
+                torch.sub(clean, center, out=piece[-1])
+                sums.addmv_(piece[-1].t(), ones[: stop - start])
+            block_norms(piece, norms[:, start:stop])
+        return torch.linalg.vector_norm(norms, dim=2, dtype=torch.float64).square_()
 
     def _space(self, count: int, dtype: torch.dtype) -> torch.Tensor:
         """Room for ``count`` numbers: the same memory again and again, unless one image alone needs more."""
