@@ -1,6 +1,5 @@
 """The bench: what is measured, in which state, and how it is left."""
 
-
 import gauge
 import pytest
 import torch
