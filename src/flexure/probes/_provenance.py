@@ -29,6 +29,7 @@ def provenance(mounted: Mounted, images: Images, settings: Mapping[str, Any]) ->
             if specimen.normalize is None
             else [np.atleast_1d(part).tolist() for part in specimen.normalize],
             "bounds": None if specimen.bounds is None else list(specimen.bounds),
+            "output": None if specimen.output is None else str(specimen.output),
             "weights_hash": weights_hash(specimen.model),
         },
         "data": {

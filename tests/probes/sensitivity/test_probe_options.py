@@ -203,3 +203,81 @@ def test_a_network_that_calls_other_ops_on_other_images_is_refused(x):
 
     with pytest.raises(SpecimenError, match=r"nothing to compare|cannot be compared"):
         flexure.sensitivity(Fickle(), x, batch_size=3)
+
+
+class Sometimes(nn.Module):
+    """Calls ``tanh`` only on batches that hold a large value."""
+
+    def forward(self, images):
+        flat = images.flatten(1)
+        return torch.tanh(flat) * 1.0 if flat.abs().amax() > 0.9 else flat * 1.0
+
+
+@pytest.mark.parametrize("options", [{"draws": 4}, {"reduction": "norm_median", "layers": ["tanh", "output"]}])
+def test_an_op_called_on_some_passes_alone_is_refused(options):
+    x = smooth_images(16) * 0.5
+    x[:2] += 0.5
+    with pytest.raises(SpecimenError, match="'tanh' was called on the first images, but not on all"):
+        flexure.sensitivity(Sometimes(), x, batch_size=6, dtype="float64", **options)
+
+
+def test_an_op_called_on_some_of_the_first_batches_alone_has_a_row_that_says_so():
+    x = smooth_images(16) * 0.5
+    x[0] += 0.5
+    with pytest.raises(SpecimenError, match="depend on the others in its batch"):
+        flexure.sensitivity(Sometimes(), x, dtype="float64")
+
+    class Idly(nn.Module):
+        def forward(self, images):
+            flat = images.flatten(1)
+            if flat.abs().amax() > 0.9:
+                torch.tanh(flat)
+            return flat * 1.0
+
+    found = flexure.sensitivity(Idly(), x, dtype="float64")
+    assert row(found, "tanh")["status"] == "not called on every batch"
+    assert row(found)["status"] == "measured"
+
+
+def test_a_network_without_any_number_to_measure_says_so(x):
+    class Counts(nn.Module):
+        def forward(self, images):
+            return images.flatten(1).argmax(1, keepdim=True)
+
+    found = flexure.sensitivity(Counts(), x, layers="output")
+    assert row(found)["status"] == "not floating point"
+
+
+def test_two_images_have_medians_without_a_warning():
+    found = row(flexure.sensitivity(nn.Flatten(), torch.rand(2, 3, 8, 8), reduction="norm_median"))
+    assert found["n"] == 2
+
+
+def test_an_image_that_breaks_a_layer_in_one_round_alone_is_named(x):
+    class Breaks(nn.Module):
+        def forward(self, images):
+            low = images.flatten(1).amin(1, keepdim=True) < limit
+            return torch.where(low, torch.nan, images.flatten(1))
+
+    clean = x.flatten(1).amin(1)
+    limit = float(clean.min()) - 0.03  # reached by some noise, by no clean image
+    found = row(flexure.sensitivity(Breaks(), x, precision=0.02, max_draws=16, dtype="float64"))
+    assert found["status"].startswith("non-finite at image ")
+
+
+def test_one_usable_image_is_as_bad_as_one_image(x, model):
+    x = x[:3].clone()
+    x[:2, 0, 0, 0] = math.nan
+    with pytest.raises(DataError, match=r"1 of the 3 images looked at first .* image 0: non-finite pixels"):
+        flexure.sensitivity(model, x)
+
+
+def test_a_single_last_image_joins_the_group_before(x):
+    model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(288)).double()
+    found = flexure.sensitivity(model, x[:9], batch_norm="batch", group_size=8)
+    assert row(found)["n"] == 9
+
+
+def test_a_seed_is_a_whole_number(x, model):
+    with pytest.raises(ArgumentError, match=r"seed must be a whole number; got 0\.5"):
+        flexure.sensitivity(model, x, seed=0.5)

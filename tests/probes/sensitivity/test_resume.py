@@ -93,3 +93,12 @@ def test_sums_of_other_settings_are_not_used(x, model):
         model, x, checkpoint=shelf, progress=lambda done, total: calls.append(done), batch_size=12, seed=1
     )
     assert calls[0] == 1
+
+
+def test_sums_compared_with_other_networks_are_not_used(x, model):
+    shelf = Shelf()
+    with pytest.raises(KeyboardInterrupt):
+        flexure.sensitivity(model, x, checkpoint=shelf, progress=stopping(10), batch_size=12, initialized=[fresh(1)])
+    found = flexure.sensitivity(model, x, checkpoint=shelf, batch_size=12, initialized=[fresh(2)])
+    expected = flexure.sensitivity(model, x, batch_size=12, initialized=[fresh(2)])
+    pd.testing.assert_frame_equal(found.to_frame(), expected.to_frame(), check_exact=True)

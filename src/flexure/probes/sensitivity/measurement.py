@@ -12,7 +12,7 @@ import torch
 from flexure import distributed
 from flexure.bench import Mounted
 from flexure.data import Images
-from flexure.errors import DataError
+from flexure.errors import DataError, SpecimenError
 from flexure.probes.sensitivity.medians import MedianReduction
 from flexure.probes.sensitivity.passes import Disturbance, Passes, usable
 from flexure.probes.sensitivity.reductions import MeanReduction
@@ -57,8 +57,8 @@ class Outcome:
 class Ledger:
     """Outcomes of the networks that are done, and the partial sums of the one that is not.
 
-    Several processes must agree on where they go on; where they do not (one was stopped in another round), the partial
-    sums are dropped and what is finished stays.
+    Several processes must agree on where they go on. Where they do not (one was stopped in another round), the partial
+    sums are dropped; finished outcomes stay if all have the same.
     """
 
     def __init__(self, checkpoint: Checkpoint | None, settings: Mapping[str, Any]) -> None:
@@ -69,7 +69,9 @@ class Ledger:
         cursor = self._saved.get("cursor")
         places = distributed.gather((sorted(self.finished), None if cursor is None else int(cursor[0])))
         if any(place != places[0] for place in places):
-            self._saved, self.finished = {}, {}
+            self._saved = {}
+        if any(done != places[0][0] for done, _ in places):
+            self.finished = {}
 
     def outcome(self, number: int) -> Outcome | None:
         """The outcome of network ``number``, if it was finished before."""
@@ -156,17 +158,22 @@ def _survey(mounted: Mounted, images: Images, settings: Settings) -> tuple[list[
             f"{images.name}: {len(images)} image; D and G compare images with one another, so give at least 2."
         )
     x, _, skipped = usable(images, _spread(len(images), _PILOT), mounted)
-    if not len(x):
-        raise DataError(f"{images.name}: none of {len(skipped)} images can be used: {next(iter(skipped.values()))}.")
+    if len(x) < 2:
+        raise DataError(
+            f"{images.name}: {len(x)} of the {len(x) + len(skipped)} images looked at first can be used, at least 2 "
+            f"are needed; image {next(iter(skipped))}: {next(iter(skipped.values()))}."
+        )
     clean = settings.diffeomorphism().clean(mounted.normalized(x))
     rows = settings.group_size if settings.has_groups else settings.batch_size
     while True:
         try:
             blocks = settings.layers == BLOCKS
             return survey(mounted, clean, rows=rows, blocks=blocks, batch_norm=settings.batch_norm), rows
-        except torch.cuda.OutOfMemoryError:
-            if rows == 1:
-                raise
+        except torch.cuda.OutOfMemoryError as wrong:
+            if rows <= 2:
+                raise SpecimenError(
+                    f"{mounted.specimen.name}: out of memory at {rows} images. Use smaller images or device='cpu'."
+                ) from wrong
             rows //= 2
 
 
@@ -211,7 +218,7 @@ def _table(ops: Sequence[Op], reduction: Any, found: Sensitivities, settings: Se
             n, left_out, first = (int(column[place]) for column in counts)
             values = {name: float(getattr(found, name)[place]) for name in VALUES} if not left_out else {}
             row |= {"n": n // rounds, **values}
-            row["status"] = _bad(left_out // rounds, first) or _ended(row, found.R_floor[place], settings)
+            row["status"] = _bad(-(-left_out // rounds), first) or _ended(row, found.R_floor[place], settings)
         row |= {"shape": "×".join(map(str, op.shape)), "features": op.features}
         rows.append(row)
     return pd.DataFrame(rows)

@@ -9,6 +9,7 @@ from flexure import distributed, rng
 from flexure.bench import Mounted
 from flexure.data import Images
 from flexure.errors import ArgumentError
+from flexure.probes.sensitivity.reductions import refuse_gaps
 from flexure.probes.sensitivity.settings import Settings
 from flexure.recorder import OUTPUT
 from flexure.stats import Sensitivities
@@ -29,7 +30,8 @@ class MedianReduction:
     :math:`\|f(x_i) - f(x_j)\|^2`. Draws are averaged per image first. An even number of values has the mean of the two
     middle ones as its median. Standard errors: spread over 64 bootstrap samples of the images.
 
-    Memory: the features of every image (three times, for coordinates) of each measured op; does not merge.
+    Memory: the features of every image (three times, for coordinates) of each measured op, which is what the limit
+    counts; and in the end the distances of all pairs of images of one op. Does not merge.
     """
 
     def __init__(self, ops: Sequence[Op], mounted: Mounted, images: Images, settings: Settings) -> None:
@@ -38,7 +40,7 @@ class MedianReduction:
         self.ops = able if named else [op for op in able if op.name == OUTPUT]
         self._by_coordinate = settings.reduction == "coordinate_median"
         self._same_pairs, self._seed = settings.same_pairs, settings.seed
-        self._known = {op.name for op in ops}
+        self._eps = torch.finfo(torch.promote_types(mounted.dtype, torch.float32)).eps
         kept = {op.name for op in self.ops}
         self.reasons = {op.name: _UNNAMED if op.is_measurable else op.status for op in ops if op.name not in kept}
         self._refuse_too_much(mounted, len(images), settings)
@@ -66,6 +68,7 @@ class MedianReduction:
 
     def commit(self, index: torch.Tensor) -> None:
         """Count the chunk."""
+        refuse_gaps(self.ops, self._fresh)
         for place, clean in self._fresh_clean.items():
             self._clean[place].append(clean)
             self._changes[place].append(torch.cat(self._fresh[place], 1).mean(1))
@@ -83,7 +86,7 @@ class MedianReduction:
     def estimates(self, *, draws: int, rounds: int, same_pairs: bool) -> Sensitivities:
         """D, G and R with bootstrap errors over all images of all processes."""
         found = [self._estimate(place) for place in range(len(self.ops))]
-        columns = np.array(found).reshape(len(found), -1).T
+        columns = np.array(found).reshape(len(found), 6).T
         return Sensitivities(*columns, R_floor=np.full(len(found), np.nan))
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -117,9 +120,14 @@ class MedianReduction:
 
     def _collected(self, place: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Clean features, squared changes, which images are finite, their indices; sorted by index, from everywhere."""
-        parts = distributed.gather(
-            (torch.cat(self._clean[place]), torch.cat(self._changes[place], 1), torch.cat(self._index))
+        features = self.ops[place].features
+        nothing = torch.empty(0, features), torch.empty(2, 0, features if self._by_coordinate else 1)
+        own = (
+            torch.cat([nothing[0], *self._clean[place]]),
+            torch.cat([nothing[1], *self._changes[place]], 1),
+            torch.cat([torch.empty(0, dtype=torch.int64), *self._index]),
         )
+        parts = distributed.gather(own)
         index, order = torch.cat([part[2] for part in parts]).sort()
         clean = torch.cat([part[0] for part in parts])[order]
         changes = torch.cat([part[1] for part in parts], 1)[:, order]
@@ -130,12 +138,13 @@ class MedianReduction:
         clean, changes = clean[keep].double(), changes[:, keep].double().numpy()
         distances = torch.cdist(clean, clean, compute_mode="donot_use_mm_for_euclid_dist").square_().numpy()
         n = len(distances)
-        tolerance = (4 * torch.finfo(torch.float32).eps * self.ops[place].scale) ** 2
+        tolerance = (4 * self._eps * self.ops[place].scale) ** 2
         if n < 2 or not distances.max() > tolerance:
             return [float("nan")] * 6
         ratio = self._ratios(distances, changes)
         picks = rng.integers(n, seed=self._seed, purpose="bootstrap", index=torch.arange(_RESAMPLES)).numpy() % n
-        spread = np.std([ratio(pick) for pick in picks], axis=0, ddof=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            spread = np.std([ratio(pick) for pick in picks], axis=0, ddof=1)
         values = ratio(np.arange(n))
         return [number for pair in zip(values, spread, strict=True) for number in pair]
 

@@ -109,8 +109,10 @@ class Passes:
     def chunks(self) -> list[list[int]]:
         """Positions of this process, cut into what goes through the network together."""
         if self.group_size is not None:
-            groups = _cut(range(len(self.images)), self.group_size)
-            return [list(group) for group in distributed.shard(groups)]
+            groups = [list(group) for group in _cut(range(len(self.images)), self.group_size)]
+            if len(groups) > 1 and len(groups[-1]) == 1:  # one image alone has no statistics: it joins the last group
+                groups[-2:] = [groups[-2] + groups[-1]]
+            return list(distributed.shard(groups))
         return [list(part) for part in _cut(distributed.shard(range(len(self.images))), self._images_per_pass())]
 
     def run(

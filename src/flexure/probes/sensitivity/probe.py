@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from flexure import distributed, rng
-from flexure.bench import mount
+from flexure.bench import mount, weights_hash
 from flexure.data import as_images, notes_of
 from flexure.errors import ArgumentError
 from flexure.models import reinitialized
@@ -100,9 +100,11 @@ def sensitivity(
             hold others, None for every op. The output is always there.
         batch_norm: ``"running"`` statistics, or those of the ``"batch"``: groups of ``group_size`` images, clean,
             deformed and noisy apart.
-        group_size: Images per group where a batch is part of the definition; groups follow the images' order.
+        group_size: Images per group where a batch is part of the definition; groups follow the images' order, and a
+            single last image joins the group before.
         initialized: How many freshly initialized networks to compare with, or the networks themselves.
-        batch_size: Rows (images times copies) in one forward pass, at most.
+        batch_size: Rows (images times copies) in one forward pass, at most; one image, or a group where groups belong
+            together, always goes through with one deformed and one noisy copy.
         memory_limit: Bytes that the medians may keep.
         device: Where to measure; None: where the network is.
         dtype: Arithmetic, for example ``"float64"``; None: the network's own.
@@ -190,7 +192,7 @@ class _Others:
 def _initialized(specimen: Specimen, wanted: int | nn.Module | Sequence[nn.Module], seed: int) -> _Others:
     if isinstance(wanted, nn.Module):
         return _Others((wanted,))
-    if not isinstance(wanted, int):
+    if isinstance(wanted, Sequence):
         return _Others(tuple(wanted))
     if wanted < 0:
         raise ArgumentError(f"sensitivity: initialized counts networks and must be at least 0; got {wanted}.")
@@ -206,8 +208,9 @@ def _initialized(specimen: Specimen, wanted: int | nn.Module | Sequence[nn.Modul
 def _identity(origin: Mapping[str, Any], others: _Others) -> dict[str, Any]:
     """What partial sums belong to: everything that decides the numbers, and how the work was split."""
     names = ("settings", "seed", "specimen", "data", "versions", "device", "dtype", "threads")
-    split = {"initialized": len(others.modules), "rank": distributed.rank(), "world_size": distributed.world_size()}
-    return {name: origin[name] for name in names} | split
+    compared = [weights_hash(module) for module in others.modules]
+    split = {"rank": distributed.rank(), "world_size": distributed.world_size()}
+    return {name: origin[name] for name in names} | {"initialized": compared} | split
 
 
 def _initial_columns(table: pd.DataFrame, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from flexure.errors import SpecimenError
 from flexure.stats import Moments, Sensitivities, block_norms, n_blocks, sensitivities, squared_norms
 from flexure.survey import Op
 
-__all__ = ["MeanReduction"]
+__all__ = ["MeanReduction", "refuse_gaps"]
 
 _WORKSPACE = 1 << 20  # bytes of differences worked on at a time: they stay in a core's cache
 
@@ -66,10 +66,9 @@ class MeanReduction:
 
     def commit(self, index: torch.Tensor) -> None:
         """Count the chunk: its images' numbers join the sums."""
-        if missing := [op.name for op in self.ops if self._place[op.name] not in self._clean]:
-            raise SpecimenError(
-                f"op {missing[0]!r} was called on the first images but not on these; cannot be compared."
-            )
+        refuse_gaps(self.ops, self._changes)
+        if not self.ops:
+            return
         places = range(len(self.ops))
         ab = torch.stack([torch.cat(self._changes[place], 1) for place in places])  # (ops, 2, draws, images)
         v = torch.stack([self._clean[place] for place in places])
@@ -132,6 +131,8 @@ class MeanReduction:
 
     def estimates(self, *, draws: int, rounds: int, same_pairs: bool) -> Sensitivities:
         """D, G and R over everything that all processes have committed."""
+        if not self.ops:
+            return Sensitivities(*np.empty((7, 0)))
         parts = distributed.gather([part.cpu() for part in (*self.moments.arrays(), self.within)])
         moments = Moments.merged([Moments(*part[:3]) for part in parts])
         totals = [total.clone() for total in self.drift]
@@ -170,6 +171,14 @@ class MeanReduction:
         sizes = [op.features for op in self.ops]
         self.drift = [part.clone() for part in torch.from_numpy(arrays["drift"].copy()).to(device).split(sizes)]
         self.left_out, self.first_left_out = arrays["left_out"].copy(), arrays["first_left_out"].copy()
+
+
+def refuse_gaps(ops: Sequence[Op], changes: Mapping[int, Sequence[torch.Tensor]]) -> None:
+    """Refuse a network that called some op on a part of the images alone; each of ``changes`` is ``(2, draws, …)``."""
+    drawn = [sum(part.shape[1] for part in changes.get(place, ())) for place in range(len(ops))]
+    for op, count in zip(ops, drawn, strict=True):
+        if count == 0 or count < max(drawn):
+            raise SpecimenError(f"op {op.name!r} was called on the first images, but not on all; nothing to compare.")
 
 
 def _without_constants(found: Sensitivities, spread: np.ndarray, scale: np.ndarray, ops: Sequence[Op]) -> Sensitivities:

@@ -54,6 +54,8 @@ class Settings:
             value = getattr(self, name)
             if not isinstance(value, numbers.Integral) or value < least:
                 raise ArgumentError(f"sensitivity: {name} must be a whole number of at least {least}; got {value!r}.")
+        if not isinstance(self.seed, numbers.Integral):
+            raise ArgumentError(f"sensitivity: seed must be a whole number; got {self.seed!r}.")
         self._check_noise()
         self._check_precision()
 
