@@ -15,6 +15,8 @@ from rich.console import Console
 
 import flexure
 from flexure import cli
+from flexure.cli.show import _estimate, as_table, say
+from flexure.cli.watch import Watch
 from flexure.runs.spec import Spec
 
 DIGITS = ["lenet5", "--data", "digits", "--limit", "12"]
@@ -65,7 +67,7 @@ def test_a_measurement_prints_what_it_will_do_and_what_came_out(here, capsys):
         "sensitivity: 3 passes over 12 images",
     ]
     row = flexure.read("mine")["sensitivity"].table.iloc[-1]
-    assert f"sensitivity R  {cli._estimate(row, 'R')}" in lines
+    assert f"sensitivity R  {_estimate(row, 'R')}" in lines
     assert lines[-2:] == ["run folder: mine", "page: mine/report.html"]
     assert b"<html" in (here / "mine" / "report.html").read_bytes()[:200]
 
@@ -143,7 +145,7 @@ def stopped(monkeypatch):
         if next(steps) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli._Watch, "_tell", tell)
+    monkeypatch.setattr(Watch, "_tell", tell)
 
 
 def test_ctrl_c_says_how_to_go_on_and_going_on_gives_the_identical_result(stopped, capsys):
@@ -161,7 +163,7 @@ def test_ctrl_c_says_how_to_go_on_and_going_on_gives_the_identical_result(stoppe
 
 def test_a_request_to_terminate_is_taken_like_ctrl_c(monkeypatch):
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(cli._Watch, "_tell", lambda *args: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(Watch, "_tell", lambda *args: os.kill(os.getpid(), signal.SIGTERM))
     assert cli.run(["examine", *DIGITS, "--out", "mine"]) == 130
     assert Path("mine/.partial/sensitivity.safetensors").exists()
     assert signal.getsignal(signal.SIGTERM) is before
@@ -182,7 +184,7 @@ def test_layers_take_a_shape(capsys):
 
 def test_names_with_markup_are_shown_as_they_are():
     out = io.StringIO()
-    Console(file=out, width=80).print(cli._as_table(pd.DataFrame({"layer": ["[red]x[/]", ":smile:"], "n": [1234, 1]})))
+    Console(file=out, width=80).print(as_table(pd.DataFrame({"layer": ["[red]x[/]", ":smile:"], "n": [1234, 1]})))
     assert "[red]x[/]" in out.getvalue() and ":smile:" in out.getvalue() and "1,234" in out.getvalue()
 
 
@@ -215,14 +217,14 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(cli, "time", clock)
+    monkeypatch.setattr("flexure.cli.watch.time", clock)
     return clock
 
 
 def test_without_a_terminal_progress_is_a_line_now_and_then(clock):
     out = io.StringIO()
     clock.now = 100.0
-    step = cli._Watch(Console(file=out, width=100))("sensitivity")
+    step = Watch(Console(file=out, width=100))("sensitivity")
     for second in range(31):
         clock.now = second + 100.0
         step(second + 1, 1000)
@@ -250,13 +252,13 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(clock):
     ],
 )
 def test_an_estimate_shows_as_many_digits_as_its_error_allows(value, error, words):
-    assert str(cli._estimate({"R": value, "R_se": error}, "R")) == words
+    assert str(_estimate({"R": value, "R_se": error}, "R")) == words
 
 
 def test_in_a_terminal_progress_is_a_bar_once_it_takes_long(clock, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     out = io.StringIO()
-    watch = cli._Watch(Console(file=out, width=100, force_terminal=True, legacy_windows=False))
+    watch = Watch(Console(file=out, width=100, force_terminal=True, legacy_windows=False))
     step = watch("sensitivity")
     step(1, 4)
     assert out.getvalue() == ""
@@ -270,10 +272,10 @@ def test_in_a_terminal_progress_is_a_bar_once_it_takes_long(clock, monkeypatch):
 def test_a_second_process_keeps_quiet(clock, monkeypatch, capsys):
     monkeypatch.setenv("RANK", "1")
     out = io.StringIO()
-    step = cli._Watch(Console(file=out))("sensitivity")
+    step = Watch(Console(file=out))("sensitivity")
     clock.now = 60.0
     step(1, 2)
-    cli._say("hello")
+    say("hello")
     assert cli.run(["examine", "lenet4", "--data", "digits"]) == 2
     assert (out.getvalue(), *capsys.readouterr()) == ("", "", "")
 

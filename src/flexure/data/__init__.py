@@ -7,6 +7,7 @@ from flexure.data.loading import check_name, load, names
 from flexure.data.sample import balanced, hold_out, sample
 from flexure.data.stream import Batch, Images, labels_of, notes_of
 from flexure.data.tensors import TensorImages
+from flexure.data.usable import usable
 
 __all__ = [
     "Batch",
@@ -23,4 +24,5 @@ __all__ = [
     "names",
     "notes_of",
     "sample",
+    "usable",
 ]

@@ -59,6 +59,9 @@ class Callback(Protocol):
     def on_start(self, model: nn.Module, epochs: int) -> None:
         """Before the first epoch, of ``epochs``."""
 
+    def on_step_end(self, step: int, model: nn.Module) -> None:
+        """After step ``step`` (1 is the first, counted over all epochs)."""
+
     def on_epoch_end(self, epoch: int, model: nn.Module, record: EpochRecord) -> None:
         """After epoch ``epoch`` (1 is the first)."""
 

@@ -11,10 +11,11 @@ import torch
 
 from flexure import distributed
 from flexure.bench import Mounted
-from flexure.data import Images
+from flexure.data import Images, usable
 from flexure.errors import DataError, SpecimenError
+from flexure.perturb.disturbance import Disturbance
 from flexure.probes.sensitivity.medians import MedianReduction
-from flexure.probes.sensitivity.passes import Disturbance, Passes, usable
+from flexure.probes.sensitivity.passes import Passes
 from flexure.probes.sensitivity.reductions import MeanReduction
 from flexure.probes.sensitivity.settings import Settings
 from flexure.results import MEASURED, Checkpoint, Progress
@@ -143,7 +144,9 @@ def sample_arrays(mounted: Mounted, images: Images, settings: Settings) -> dict[
     how = disturbance(settings)
     clean, deformed, noisy = (mounted.raw(part) for part in how.copies(mounted, x, index, [0]).chunk(3))
     height, width = x.shape[-2:]
-    fields = how.diffeomorphism.fields(index, height, width, seed=settings.seed, draw=0, dtype=x.dtype, device=x.device)
+    fields = settings.diffeomorphism().fields(
+        index, height, width, seed=settings.seed, draw=0, dtype=x.dtype, device=x.device
+    )
     arrays = {"sample_image": clean, "sample_deformed": deformed, "sample_field": fields, "sample_noisy": noisy}
     if settings.match.startswith("batch"):
         del arrays["sample_noisy"]

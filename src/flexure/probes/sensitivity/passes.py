@@ -10,14 +10,13 @@ import torch
 
 from flexure import distributed
 from flexure.bench import BatchStatistics, Mounted
-from flexure.data.stream import Images
-from flexure.errors import DataError, SpecimenError
-from flexure.perturb.diffeomorphism import Diffeomorphism
-from flexure.perturb.noise import match_magnitude, sphere
+from flexure.data import Images, usable
+from flexure.errors import SpecimenError
+from flexure.perturb.disturbance import Disturbance
 from flexure.recorder import OUTPUT, Recorder
 from flexure.results import Checkpoint, Progress
 
-__all__ = ["Disturbance", "Passes", "Reduction", "usable"]
+__all__ = ["Passes", "Reduction"]
 
 
 class Reduction(Protocol):
@@ -37,39 +36,6 @@ class Reduction(Protocol):
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Go on from those."""
-
-
-@dataclass(frozen=True)
-class Disturbance:
-    """How images are bent and shaken, and where: everything that decides the copies of an image but its index.
-
-    Attributes:
-        diffeomorphism: The smooth deformation.
-        match: How the noise's norm follows from the deformation's: ``"per_image"``, ``"batch_mean"``, ``"batch_rms"``,
-            or ``"fixed"`` at ``sigma``.
-        sigma: Norm of the noise where it is fixed.
-        space: ``"normalized"`` (what the network sees) or ``"pixel"`` (what the file holds).
-        seed: The run's seed.
-    """
-
-    diffeomorphism: Diffeomorphism
-    match: str = "per_image"
-    sigma: float | None = None
-    space: str = "normalized"
-    seed: int = 0
-
-    def copies(self, mounted: Mounted, x: torch.Tensor, index: torch.Tensor, draws: Sequence[int]) -> torch.Tensor:
-        """Rows ``[clean; deformed per draw; noisy per draw]`` of raw images ``x (m, C, H, W)``, normalized."""
-        x = x if self.space == "pixel" else mounted.normalized(x)
-        clean = self.diffeomorphism.clean(x)
-        deformed = [self.diffeomorphism(x, index, seed=self.seed, draw=draw) for draw in draws]
-        noisy = [clean + self._noise(clean, bent, index, draw) for bent, draw in zip(deformed, draws, strict=True)]
-        rows = torch.cat([clean, *deformed, *noisy])
-        return mounted.normalized(rows) if self.space == "pixel" else rows
-
-    def _noise(self, clean: torch.Tensor, deformed: torch.Tensor, index: torch.Tensor, draw: int) -> torch.Tensor:
-        magnitude = match_magnitude(clean, deformed, match=self.match, sigma=self.sigma)
-        return sphere(clean, index, seed=self.seed, draw=draw, magnitude=magnitude)
 
 
 @dataclass(eq=False)
@@ -242,35 +208,6 @@ class Passes:
             recorder.begin()
             output = self.mounted.forward(rows)
         reduction.emit(OUTPUT, output, images, draws)
-
-
-def usable(
-    images: Images, positions: Sequence[int], mounted: Mounted
-) -> tuple[torch.Tensor, torch.Tensor, dict[int, str]]:
-    """Raw images and indices on the network's device, less those that cannot be used, with the reasons.
-
-    Raises:
-        DataError: Values outside the specimen's bounds.
-    """
-    batch = images.read(positions)
-    skipped = dict(batch.skipped)
-    x = batch.x.to(mounted.device, mounted.dtype)
-    index = batch.index.to(mounted.device)
-    finite = x.flatten(1).isfinite().all(1)
-    if not bool(finite.all()):
-        skipped |= {int(i): "non-finite pixels" for i in index[~finite]}
-        x, index = x[finite], index[finite]
-    bounds = mounted.specimen.bounds
-    if bounds is not None and len(x):
-        low, high = float(x.min()), float(x.max())
-        slack = 1e-6 * (bounds[1] - bounds[0])
-        if low < bounds[0] - slack or high > bounds[1] + slack:
-            raise DataError(
-                f"{images.name}: images {int(index[0])} to {int(index[-1])} span [{low:.2f}, {high:.2f}], outside "
-                f"bounds {bounds}. Already normalized? Give the statistics to Specimen(normalize=...) and pass raw "
-                "inputs."
-            )
-    return x, index, skipped
 
 
 def _cut(items: Any, size: int) -> list[Any]:

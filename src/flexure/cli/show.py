@@ -1,0 +1,99 @@
+"""What every command does to speak: tables, estimates, sentences, the page."""
+
+import math
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from flexure.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from flexure.results import Result, Run
+
+__all__ = ["as_table", "is_main", "numbers", "page", "say", "show", "stderr", "stdout"]
+
+
+def page(folders: Iterable[Path], to: Path, title: str | None = None) -> Path:
+    """Draw the page of these folders; returns where it lies."""
+    from flexure.page import report as draw
+
+    return draw(*folders, to=to, title=title)
+
+
+def show(run: "Run") -> None:
+    """The last row of every result, which is the network's output, and where everything lies."""
+    if not is_main() or run.folder is None or not run.results:
+        return
+    for result in run.results.values():
+        stdout().print(_output_table(result, "before training" if "initial" in run.spec else "initialized"))
+        for note in result.notes:
+            print(f"note: {note}")
+    print(f"run folder: {run.folder}")
+    print(f"page: {page([run.folder], run.folder / 'report.html')}")
+
+
+def _output_table(result: "Result", other: str) -> Table:
+    """Estimates at the output: a row each, beside those of initialized networks where there are any."""
+    last = result.to_frame().iloc[-1]
+    names = [name for name in last.index if f"{name}_se" in last.index and not name.endswith("_init")]
+    compared = any(f"{name}_init" in last.index for name in names)
+    table = Table("output", *([other] if compared else []), "measured", box=None, pad_edge=False)
+    for name in names:
+        before = [_estimate(last, f"{name}_init")] if compared else []
+        table.add_row(Text(f"{result.probe} {name}"), *before, _estimate(last, name))
+    return table
+
+
+def _estimate(row: Any, name: str) -> Text:
+    """Value ± standard error, the error to two digits: ``0.0123 ± 0.0045``."""
+    value, error = float(row[name]), float(row[f"{name}_se"])
+    if not (math.isfinite(value) and math.isfinite(error)):
+        return Text(f"{value:.3g} ± {error:.2g}")
+    digits = min(max(1 - math.floor(math.log10(error)), 0), 12) if error > 0 else 3
+    return Text(f"{value:.{digits}f} ± {error:.{digits}f}")
+
+
+def as_table(frame: Any) -> Table:
+    """A frame as it is, numbers in groups of three digits."""
+    table = Table(*frame.columns, box=None, pad_edge=False)
+    for row in frame.itertuples(index=False):
+        table.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
+    return table
+
+
+def say(text: str) -> None:
+    """Print a sentence, once for all processes."""
+    if is_main():
+        print(text, flush=True)
+
+
+def is_main() -> bool:
+    """Whether this process speaks for all that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def stdout() -> Console:
+    """Where results go; wide where nobody looks on."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+
+
+def stderr() -> Console:
+    """Where progress goes."""
+    return Console(stderr=True, highlight=False)
+
+
+def numbers(name: str, text: str | None, *counts: int) -> Any:
+    """``224`` as a number, ``3x224x224`` as a tuple; None where nothing was given."""
+    if text is None:
+        return None
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) not in counts or not all(part.isdecimal() and int(part) for part in parts):
+        form = "CxHxW, such as 3x224x224" if counts == (3,) else "N or HxW, such as 224 or 224x320"
+        raise ArgumentError(f"{name}: expected {form}; got {text!r}.")
+    return int(parts[0]) if len(parts) == 1 else tuple(map(int, parts))

@@ -1,0 +1,40 @@
+"""Images as a network on the bench takes them, less those that cannot be used."""
+
+from collections.abc import Sequence
+
+import torch
+
+from flexure.bench import Mounted
+from flexure.data.stream import Images
+from flexure.errors import DataError
+
+__all__ = ["usable"]
+
+
+def usable(
+    images: Images, positions: Sequence[int], mounted: Mounted
+) -> tuple[torch.Tensor, torch.Tensor, dict[int, str]]:
+    """Raw images and indices on the network's device, less those that cannot be used, with the reasons.
+
+    Raises:
+        DataError: Values outside the specimen's bounds.
+    """
+    batch = images.read(positions)
+    skipped = dict(batch.skipped)
+    x = batch.x.to(mounted.device, mounted.dtype)
+    index = batch.index.to(mounted.device)
+    finite = x.flatten(1).isfinite().all(1)
+    if not bool(finite.all()):
+        skipped |= {int(i): "non-finite pixels" for i in index[~finite]}
+        x, index = x[finite], index[finite]
+    bounds = mounted.specimen.bounds
+    if bounds is not None and len(x):
+        low, high = float(x.min()), float(x.max())
+        slack = 1e-6 * (bounds[1] - bounds[0])
+        if low < bounds[0] - slack or high > bounds[1] + slack:
+            raise DataError(
+                f"{images.name}: images {int(index[0])} to {int(index[-1])} span [{low:.2f}, {high:.2f}], outside "
+                f"bounds {bounds}. Already normalized? Give the statistics to Specimen(normalize=...) and pass raw "
+                "inputs."
+            )
+    return x, index, skipped
