@@ -1,6 +1,7 @@
 """Class folders: what counts as a picture, what is skipped, what is refused, and real JPEGs."""
 
 import io
+import shutil
 
 import numpy as np
 import pytest
@@ -167,3 +168,28 @@ def test_cifar10_from_class_folders(real_data):
     assert np.bincount(batch.y.numpy()).tolist() == [200] * 10
     assert images.classes[:3] == ("airplane", "automobile", "bird")
     assert batch.x.mean().item() == pytest.approx(0.47, abs=0.01)
+
+
+@pytest.fixture
+def parted(folder):
+    for part in ("train", "val"):
+        for name in ("cat", "ant"):
+            (folder / part / name).mkdir(parents=True)
+            (folder / part / name / "0.jpg").write_bytes(jpeg(value=len(part)))
+    for name in ("cat", "ant"):
+        shutil.rmtree(folder / name)
+    return folder
+
+
+def test_a_folder_of_train_and_val_has_splits(parted):
+    assert load(f"folder:{parted}").name == f"folder:{parted / 'val'}"
+    seen = load(f"folder:{parted}", split="train")
+    assert seen.name == f"folder:{parted / 'train'}" and seen.classes == ("ant", "cat") and len(seen) == 2
+
+
+def test_a_split_that_a_folder_lacks_is_named(parted):
+    (parted / "val").rename(parted / "testing")
+    assert load(f"folder:{parted}").classes == ("testing", "train")  # then these are classes like any other
+    shutil.rmtree(parted / "testing")
+    with pytest.raises(DataError, match=r"has the parts train, but none for split 'test'"):
+        load(f"folder:{parted}")

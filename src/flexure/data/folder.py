@@ -14,9 +14,10 @@ from flexure.data.sample import balanced
 from flexure.data.stream import Batch
 from flexure.errors import ArgumentError, DataError
 
-__all__ = ["FolderImages", "check_folder"]
+__all__ = ["FolderImages", "check_folder", "part_of"]
 
 _EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+_PARTS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 _THREADS_PAY = 128 * 128  # pixels; below, handing a picture to another thread costs more than decoding it
 _THREADS = min(8, os.cpu_count() or 1)
 
@@ -126,6 +127,21 @@ def check_folder(path: str | os.PathLike) -> Path:
         what = "is a file, not a folder" if root.exists() else "no such folder"
         raise DataError(f"folder:{root}: {what}. It must hold one folder per class: {root}/<class>/<picture>.jpg.")
     return root
+
+
+def part_of(path: str | os.PathLike, split: str) -> Path:
+    """Where a split lies: ``PATH/train`` or ``PATH/test`` (or ``val``) where PATH holds those alone, else PATH.
+
+    Raises:
+        DataError: There is no such folder, or it has parts and not this one.
+    """
+    root = check_folder(path)
+    found = {entry.name for entry in os.scandir(root) if entry.is_dir()}
+    if "train" not in found or not found <= {name for names in _PARTS.values() for name in names}:
+        return root
+    if (name := next((name for name in _PARTS[split] if name in found), None)) is None:
+        raise DataError(f"folder:{root}: it has the parts {', '.join(sorted(found))}, but none for split {split!r}.")
+    return root / name
 
 
 def _listing(root: Path) -> tuple[list[Path], np.ndarray, tuple[str, ...]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from flexure import ecosystem
 from flexure.data.dataset import as_images
 from flexure.data.digits import digits, digits8
-from flexure.data.folder import FolderImages, check_folder
+from flexure.data.folder import FolderImages, part_of
 from flexure.data.hub import hub_images
 from flexure.data.idx import IDX, idx_images
 from flexure.data.pictures import Size, as_size
@@ -39,13 +39,13 @@ def check_name(name: str, *, split: str = "test") -> None:
     kind, colon, rest = name.partition(":")
     if colon and kind in ("folder", "hub") and not rest:
         raise ArgumentError(f"data {name!r}: nothing after the colon; say folder:PATH or hub:NAME.")
+    if split not in SPLITS and kind != "hub":
+        raise ArgumentError(f"data {name!r}: no split {split!r}. {nearest(split, SPLITS)}")
     if colon and kind == "folder":
-        check_folder(rest)
+        part_of(rest, split)
     elif not (colon and kind == "hub") and name not in names():
         hint = f" {name} is a folder: use folder:{name}" if Path(name).expanduser().is_dir() else ""
         raise ArgumentError(f"no data set {name!r}. {nearest(name, [*names(), 'folder:PATH', 'hub:NAME'])}{hint}")
-    if split not in SPLITS and kind != "hub":
-        raise ArgumentError(f"data {name!r}: no split {split!r}. {nearest(split, SPLITS)}")
 
 
 def load(
@@ -64,7 +64,7 @@ def load(
         name: ``digits`` (scikit-learn's, enlarged to 28 x 28) or ``digits8`` (as they are), neither of which needs a
             file nor has splits: all 1,797 images come; ``mnist``, ``fashion-mnist``, ``kmnist`` (IDX files under
             ``root``, as torchvision lays them out); ``cifar10`` and the others of :func:`names` (through torchvision);
-            ``folder:PATH`` (class folders; ``split`` does not apply); ``hub:NAME`` (Hugging Face).
+            ``folder:PATH`` (class folders, or ``train`` and ``test`` folders that hold them); ``hub:NAME`` (Hugging Face).
         root: Where data sets lie; ``~/data`` unless given.
         limit: Images wanted: a seeded sample in which class counts differ by at most one
             (:func:`flexure.data.balanced`); an image keeps its index in the full set. None: all.
@@ -92,7 +92,7 @@ def load(
     if limit is not None and limit < 1:
         raise ArgumentError(f"limit must be at least 1; got {limit}. Leave it out to use every image.")
     if name.startswith("folder:"):
-        return FolderImages(name.removeprefix("folder:"), limit=limit, seed=seed, image_size=size)
+        return FolderImages(part_of(name.removeprefix("folder:"), split), limit=limit, seed=seed, image_size=size)
     place = Path("~/data" if root is None else root).expanduser()
     return sample(as_images(_all_images(name, place, split, size, download)), limit, seed=seed)
 
