@@ -64,7 +64,7 @@ def load(
         name: ``digits`` (scikit-learn's, enlarged to 28 x 28) or ``digits8`` (as they are), neither of which needs a
             file nor has splits: all 1,797 images come; ``mnist``, ``fashion-mnist``, ``kmnist`` (IDX files under
             ``root``, as torchvision lays them out); ``cifar10`` and the others of :func:`names` (through torchvision);
-            ``folder:PATH`` (class folders, or ``train`` and ``test`` folders that hold them); ``hub:NAME`` (Hugging Face).
+            ``folder:PATH`` (class folders, or ``train`` and ``test`` folders of them); ``hub:NAME`` (Hugging Face).
         root: Where data sets lie; ``~/data`` unless given.
         limit: Images wanted: a seeded sample in which class counts differ by at most one
             (:func:`flexure.data.balanced`); an image keeps its index in the full set. None: all.
