@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import filelock
 import numpy as np
@@ -17,9 +17,11 @@ from safetensors.numpy import save
 
 from flexure.errors import RunError
 from flexure.results import Result, Run, read, write_atomically
-from flexure.runs.spec import HASHES, Spec
+from flexure.runs.fields import HASHES, Fields, read_fields
 
-__all__ = ["PartialSums", "RunFolder", "default_folder", "fresh", "latest"]
+__all__ = ["PARTIAL", "PartialSums", "RunFolder", "default_folder", "fresh", "latest"]
+
+S = TypeVar("S", bound=Fields)
 
 PARTIAL = ".partial"
 _PAUSE = 5.0  # seconds between two saves of partial sums, at least
@@ -68,7 +70,7 @@ class PartialSums:
         self._pause = max(self._pause, _PAUSE_PER_SAVE * (self._saved_at - began))
 
 
-class RunFolder:
+class RunFolder(Generic[S]):
     """A run's folder, held by one writer.
 
     Attributes:
@@ -76,15 +78,15 @@ class RunFolder:
         spec: What was asked for, including what earlier calls asked of the same network and data.
     """
 
-    def __init__(self, path: Path, spec: Spec, *, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(self, path: Path, spec: S, *, rank: int = 0, world_size: int = 1) -> None:
         self.path, self.spec = path, spec
         self._rank, self._world_size = rank, world_size
 
     @classmethod
     @contextmanager
     def hold(
-        cls, path: str | os.PathLike, spec: Spec, *, resume: bool = False, rank: int = 0, world_size: int = 1
-    ) -> Iterator["RunFolder"]:
+        cls, path: str | os.PathLike, spec: S, *, resume: bool = False, rank: int = 0, world_size: int = 1
+    ) -> Iterator["RunFolder[S]"]:
         """Hold the folder ``path`` for writing, made if need be; released at the end.
 
         With several processes the first alone locks and writes.
@@ -103,7 +105,7 @@ class RunFolder:
             yield folder_of
 
     @staticmethod
-    def check(path: str | os.PathLike, spec: Spec, *, resume: bool = False) -> None:
+    def check(path: str | os.PathLike, spec: S, *, resume: bool = False) -> None:
         """Refuse early what :meth:`hold` would refuse, before weights and data are read.
 
         Raises:
@@ -196,11 +198,12 @@ def _locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _reconciled(folder: Path, spec: Spec, resume: bool) -> Spec:
+def _reconciled(folder: Path, spec: S, resume: bool) -> S:
     """The spec to write: the stored one with what is new, where the two agree."""
     if not (folder / "spec.yaml").is_file():
         return spec
-    stored = Spec.read(folder / "spec.yaml")
+    kind: type[S] = type(spec)
+    stored: S = _stored(folder / "spec.yaml", kind)
     differing = _differences(stored, spec)
     if differing:
         raise RunError(f"{folder}: holds a run with other settings ({'; '.join(differing)}). Choose another folder.")
@@ -211,7 +214,14 @@ def _reconciled(folder: Path, spec: Spec, resume: bool) -> Spec:
     return stored.model_copy(update={"probes": {**stored.probes, **spec.probes}})
 
 
-def _differences(stored: Spec, spec: Spec) -> Sequence[str]:
+def _stored(path: Path, kind: type[S]) -> S:
+    fields, text = read_fields(path)
+    if kind.subject not in fields:
+        raise RunError(f"{path.parent}: holds another kind of run, no {kind.kind}. Choose another folder.")
+    return kind.of(fields, source=str(path), text=text)
+
+
+def _differences(stored: Fields, spec: Fields) -> Sequence[str]:
     """``field: stored → asked`` for everything that decides the numbers and is not the same."""
     old, new = stored.settings(), spec.settings()
     known = [name for name in new if not (name in HASHES and new[name] is None)]  # not known before they are read

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from flexure.errors import ArgumentError, nearest
 from flexure.probes import PROBES, check_probes
-from flexure.runs.spec import expectations
+from flexure.runs.fields import expectations
 
 __all__ = ["check_options", "merge_settings", "parse_settings"]
 

@@ -15,9 +15,10 @@ from flexure.errors import ArgumentError, RunError
 from flexure.results import Run
 from flexure.runs import demo
 from flexure.runs.examine import Listener, examine_spec, plan
+from flexure.runs.fields import HASHES, read_fields
 from flexure.runs.folder import RunFolder, default_folder, fresh, latest
 from flexure.runs.options import merge_settings, parse_settings
-from flexure.runs.spec import HASHES, Spec, check_names, read_fields
+from flexure.runs.spec import Spec, check_names
 from flexure.specimen import Specimen
 
 __all__ = ["Request", "prepare", "request"]

@@ -1,0 +1,142 @@
+"""Settings in a file: checked, hashed, and the same in YAML, in Python and on the command line."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from flexure.errors import ArgumentError, nearest
+
+__all__ = ["HASHES", "Fields", "expectations", "read_fields"]
+
+HASHES = ("weights_hash", "data_hash")
+
+
+class Fields(BaseModel):
+    """Everything that decides what a run does, by name; extra fields are refused. Each kind of run has its own.
+
+    Attributes:
+        subject: The field that tells such a file from those of other kinds.
+        kind: What such a run is called.
+        incidental: Fields that decide no number.
+        probes: Options by probe.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    subject: ClassVar[str]
+    kind: ClassVar[str]
+    incidental: ClassVar[frozenset[str]] = frozenset({"trust", "download"})
+    if TYPE_CHECKING:
+        probes: dict[str, dict[str, Any]]  # each kind declares it where it belongs in the file
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any], *, source: str = "", text: str = "") -> Self:
+        """A spec from plain values.
+
+        Args:
+            fields: Values by field name.
+            source: Where they come from, for errors.
+            text: The YAML they were read from, so that errors can name the line.
+
+        Raises:
+            ArgumentError: A field is missing, unknown or of the wrong kind; each is named with what was expected.
+        """
+        try:
+            return cls.model_validate(dict(fields))
+        except ValidationError as wrong:
+            prefix = f"{source}: " if source else ""
+            raise ArgumentError(prefix + " ".join(_sentences(cls, wrong.errors(), fields, text))) from None
+
+    @classmethod
+    def read(cls, path: str | os.PathLike) -> Self:
+        """A spec from a YAML file, such as a run folder's ``spec.yaml``.
+
+        Raises:
+            ArgumentError: The file is missing or not YAML, or a field is wrong; the line is named.
+        """
+        fields, text = read_fields(path)
+        return cls.of(fields, source=str(path), text=text)
+
+    def to_yaml(self) -> str:
+        """YAML that :meth:`read` takes back; fields without a value are left out."""
+        fields = self.model_dump(mode="json", exclude_none=True)
+        return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=120)
+
+    def settings(self) -> dict[str, Any]:
+        """The fields that decide the numbers, the probes apart, as plain JSON values."""
+        return self.model_dump(mode="json", exclude={"probes", *self.incidental})
+
+    @property
+    def hash(self) -> str:
+        """First 16 hex digits of the SHA-256 over everything that decides the numbers."""
+        plain = json.dumps({**self.settings(), "probes": self.probes}, sort_keys=True)
+        return hashlib.sha256(plain.encode()).hexdigest()[:16]
+
+
+def read_fields(path: str | os.PathLike) -> tuple[dict[str, Any], str]:
+    """The fields of a YAML file, unchecked, and its text."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        fields = yaml.safe_load(text)
+    except OSError as wrong:
+        raise ArgumentError(f"{path}: cannot be read ({wrong.strerror}).") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as wrong:
+        raise ArgumentError(f"{path}: not YAML: {' '.join(str(wrong).split())}") from None
+    if not isinstance(fields, dict):
+        raise ArgumentError(f"{path}: expected fields such as 'model: resnet20'; got {type(fields).__name__}.")
+    return fields, text
+
+
+def expectations(errors: Iterable[Any]) -> str:
+    """What pydantic would have liked, as the end of a sentence; alternatives of a union are joined."""
+    messages = [error["msg"].removeprefix("Input should be ").removeprefix("a valid ") for error in errors]
+    return " or ".join(dict.fromkeys(message.split(", unable to parse")[0] for message in messages))
+
+
+def _sentences(cls: type[Fields], errors: Iterable[Any], fields: Mapping[str, Any], text: str) -> Iterator[str]:
+    """One sentence per wrong field, with its line where there is a text."""
+    wrong: dict[tuple[Any, ...], list[Any]] = {}
+    for error in errors:
+        wrong.setdefault(_visible(error["loc"], fields), []).append(error)
+    for path, found in wrong.items():
+        where, line = ".".join(map(str, path)), _line_of(text, path)
+        at = f"line {line}: " if line else ""
+        if found[0]["type"] == "extra_forbidden":
+            yield f"{at}no field {where!r}. {nearest(where, cls.model_fields)}"
+        elif found[0]["type"] == "missing":
+            yield f"{at}{where!r} is missing."
+        else:
+            yield f"{at}{where}: expected {expectations(found)}; got {found[0]['input']!r}."
+
+
+def _visible(path: Sequence[Any], value: Any) -> tuple[Any, ...]:
+    """The part of pydantic's path that a user wrote; the rest names alternatives of a union."""
+    kept = []
+    for part in path:
+        if kept and not (isinstance(value, Mapping | list | tuple) and _holds(value, part)):
+            break
+        kept.append(part)
+        value = value[part] if value is not None and _holds(value, part) else None
+    return tuple(kept)
+
+
+def _holds(value: Any, part: Any) -> bool:
+    return part in value if isinstance(value, Mapping) else isinstance(part, int) and part < len(value or ())
+
+
+def _line_of(text: str, path: Sequence[Any]) -> int | None:
+    """Line of the YAML at which the value at ``path`` starts, as far down as the path can be followed."""
+    node, line = yaml.compose(text, Loader=yaml.SafeLoader) if text else None, None
+    for part in path:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        found = next(((key, value) for key, value in pairs if key.value == str(part)), None)
+        if found is None:
+            break
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line
