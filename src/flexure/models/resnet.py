@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from flexure.models.sizes import scaled
+
 __all__ = ["CifarResNet", "resnet20", "resnet32", "resnet44", "resnet56"]
 
 
@@ -50,22 +52,24 @@ class CifarResNet(nn.Module):
         n: Blocks per stage (3 in the ResNet-20).
         num_classes: Outputs.
         channels: Channels of the images.
+        width: Factor on 16, 32 and 64 channels; 4 at least.
 
     Source: He et al., Deep Residual Learning for Image Recognition (2016), section 4.2, with option A shortcuts;
         convolutions and the last layer are initialized by He's normal law, as there.
     """
 
-    def __init__(self, n: int, *, num_classes: int = 10, channels: int = 3) -> None:
+    def __init__(self, n: int, *, num_classes: int = 10, channels: int = 3, width: float = 1.0) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
+        first, second, third = (scaled(published, width) for published in (16, 32, 64))
+        self.conv1 = nn.Conv2d(channels, first, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(first)
         self.relu = nn.ReLU()
-        self.layer1 = _stage(n, 16, 16, stride=1)
-        self.layer2 = _stage(n, 16, 32, stride=2)
-        self.layer3 = _stage(n, 32, 64, stride=2)
+        self.layer1 = _stage(n, first, first, stride=1)
+        self.layer2 = _stage(n, first, second, stride=2)
+        self.layer3 = _stage(n, second, third, stride=2)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
-        self.linear = nn.Linear(64, num_classes)
+        self.linear = nn.Linear(third, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight)
@@ -77,24 +81,24 @@ class CifarResNet(nn.Module):
         return self.linear(self.flatten(self.pool(x)))
 
 
-def resnet20(*, num_classes: int = 10, channels: int = 3) -> CifarResNet:
+def resnet20(*, num_classes: int = 10, channels: int = 3, width: float = 1.0) -> CifarResNet:
     """20 layers, 0.27 million parameters."""
-    return CifarResNet(3, num_classes=num_classes, channels=channels)
+    return CifarResNet(3, num_classes=num_classes, channels=channels, width=width)
 
 
-def resnet32(*, num_classes: int = 10, channels: int = 3) -> CifarResNet:
+def resnet32(*, num_classes: int = 10, channels: int = 3, width: float = 1.0) -> CifarResNet:
     """32 layers, 0.46 million parameters."""
-    return CifarResNet(5, num_classes=num_classes, channels=channels)
+    return CifarResNet(5, num_classes=num_classes, channels=channels, width=width)
 
 
-def resnet44(*, num_classes: int = 10, channels: int = 3) -> CifarResNet:
+def resnet44(*, num_classes: int = 10, channels: int = 3, width: float = 1.0) -> CifarResNet:
     """44 layers, 0.66 million parameters."""
-    return CifarResNet(7, num_classes=num_classes, channels=channels)
+    return CifarResNet(7, num_classes=num_classes, channels=channels, width=width)
 
 
-def resnet56(*, num_classes: int = 10, channels: int = 3) -> CifarResNet:
+def resnet56(*, num_classes: int = 10, channels: int = 3, width: float = 1.0) -> CifarResNet:
     """56 layers, 0.85 million parameters."""
-    return CifarResNet(9, num_classes=num_classes, channels=channels)
+    return CifarResNet(9, num_classes=num_classes, channels=channels, width=width)
 
 
 def _stage(n: int, channels: int, width: int, *, stride: int) -> nn.Sequential:

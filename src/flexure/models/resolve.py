@@ -2,8 +2,11 @@
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from functools import partial
+from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 from flexure import rng
 from flexure.data.pictures import Size, as_size
@@ -50,6 +53,8 @@ def resolve(
     normalize: str | Normalization | None = None,
     image_size: int | Size | None = None,
     num_classes: int | None = None,
+    channels: int | None = None,
+    width: float | None = None,
     trust: bool = False,
     seed: int = 0,
 ) -> Specimen:
@@ -57,15 +62,19 @@ def resolve(
 
     Args:
         model: ``timm:NAME`` or ``torchvision:NAME``; ``file.py:factory`` or ``package.module:factory``, called without
-            arguments, giving a module or a :class:`Specimen`; an exported ``.pt2``; or one of our own networks
-            (``resnet20``, ``lenet5``, ``small_cnn``, …).
+            arguments, giving a module or a :class:`Specimen`; an exported ``.pt2``; or one of our own networks in any
+            case (``resnet20``, ``VGG11bn``, ``LeNet``, ``DenseNetL4``, ``small_cnn``, …).
         weights: A ``.safetensors``, ``.pt``, ``.pth`` or ``.ckpt`` file; ``"pretrained"`` for the trained weights of
             timm or torchvision, which they fetch where they are not cached; None: fresh weights, or what the factory
             gives.
         normalize: ``"cifar10"``, ``"imagenet"``, ``"none"``, ``"MEAN/STD"`` or ``(mean, std)``; None: the network's
-            own.
+            own, or none for images of other channels than it is known for.
         image_size: Side, or ``(height, width)``, of the images it is to be shown; None: the network's own.
+            The fully connected ones are built for it.
         num_classes: Outputs of our own networks, timm's and torchvision's; None: theirs.
+        channels: Channels of the images, for our own networks; None: those they are known for (1 or 3).
+        width: Factor on the channels of each layer of our own networks, for narrow ones that train quickly; None: as
+            published.
         trust: Whether a ``.pt2`` may be opened, which can run code that is in it.
         seed: Seed of fresh weights. Global generators are left as they were.
 
@@ -83,10 +92,11 @@ def resolve(
     check_model_name(model, weights=weights, trust=trust)
     size, form = as_size(image_size), _form(model)
     wanted = None if normalize is None else as_normalization(normalize)
-    if num_classes is not None and form in ("program", "exported"):
-        raise ArgumentError(f"model {model!r}: it says itself how many classes it has; leave num_classes out.")
+    shape = {"num_classes": num_classes, "channels": channels, "width": width}
+    shape = {name: value for name, value in shape.items() if value is not None}
+    _check_shape(model, form, shape)
     with rng.seeded(seed):
-        specimen = _BUILDERS[form](model, num_classes, weights == PRETRAINED)
+        specimen = _BUILDERS[form](model, shape, size, weights == PRETRAINED)
     if weights is not None and weights != PRETRAINED:
         load_weights(specimen.model, weights)
     specimen.model.eval()
@@ -124,34 +134,50 @@ def _check_exported(model: str, trust: bool) -> None:
 
 
 def _check_net(model: str, trust: bool) -> None:
-    if model in NETS:
+    if model.lower() in NETS:
         return
     hint = ""
     if model.endswith(_WEIGHTS_FILES):
         hint = f" {model} holds weights: name the network, and give the file as weights (--weights)."
     elif model.endswith(".py"):
         hint = f" Say which function of the file builds it: {model}:factory."
-    raise ArgumentError(f"no model {model!r}. {nearest(model, NETS)} Or {_FORMS}.{hint}")
+    raise ArgumentError(f"no model {model!r}. {nearest(model.lower(), NETS)} Or {_FORMS}.{hint}")
 
 
-def _build_library(model: str, num_classes: int | None, pretrained: bool) -> Specimen:
+def _check_shape(model: str, form: str, shape: Mapping[str, Any]) -> None:
+    """Refuse what this form of model cannot be built with, and what no network can."""
+    if "num_classes" in shape and form in ("program", "exported"):
+        raise ArgumentError(f"model {model!r}: it says itself how many classes it has; leave num_classes out.")
+    if form != "net" and (foreign := [name for name in ("channels", "width") if name in shape]):
+        raise ArgumentError(f"model {model!r}: {foreign[0]} is for our own networks alone; leave it out.")
+    for name in ("num_classes", "channels"):
+        if not isinstance(found := shape.get(name, 1), Integral) or found < 1:
+            raise ArgumentError(f"model {model!r}: {name} must be a whole number, at least 1; got {found!r}.")
+
+
+def _build_library(model: str, shape: Mapping[str, Any], size: Size | None, pretrained: bool) -> Specimen:
     library, _, name = model.partition(":")
-    return LIBRARIES[library].specimen(name, pretrained=pretrained, num_classes=num_classes)
+    return LIBRARIES[library].specimen(name, pretrained=pretrained, num_classes=shape.get("num_classes"))
 
 
-def _build_program(model: str, num_classes: int | None, pretrained: bool) -> Specimen:
+def _build_program(model: str, shape: Mapping[str, Any], size: Size | None, pretrained: bool) -> Specimen:
     return program_specimen(model)
 
 
-def _build_exported(model: str, num_classes: int | None, pretrained: bool) -> Specimen:
+def _build_exported(model: str, shape: Mapping[str, Any], size: Size | None, pretrained: bool) -> Specimen:
     return exported_specimen(model)
 
 
-def _build_net(model: str, num_classes: int | None, pretrained: bool) -> Specimen:
-    net = NETS[model]
-    factory = partial(net.factory, num_classes=num_classes or 10, channels=net.channels)
+def _build_net(model: str, shape: Mapping[str, Any], size: Size | None, pretrained: bool) -> Specimen:
+    name = model.lower()
+    net = NETS[name]
+    options = {"num_classes": 10, "channels": net.channels, **shape}
+    if net.is_sized:
+        options["image_size"] = size or net.image_size
+    factory = partial(net.factory, **options)
+    normalize = net.normalize if options["channels"] == net.channels else None
     return Specimen(
-        factory(), normalize=net.normalize, bounds=(0, 1), factory=factory, name=model, image_size=net.image_size
+        factory(), normalize=normalize, bounds=(0, 1), factory=factory, name=name, image_size=net.image_size
     )
 
 

@@ -3,7 +3,12 @@
 import torch
 from torch import nn
 
-__all__ = ["LeNet5", "SmallCNN"]
+from flexure.models.sizes import averaged, padded, scaled
+
+__all__ = ["LeNet", "LeNet5", "SmallCNN"]
+
+_LENET = (6, 16, 120, 84)
+_SIDE, _LEFT = 32, 5  # of the images, and of what two layers leave of them
 
 
 class SmallCNN(nn.Module):
@@ -14,28 +19,29 @@ class SmallCNN(nn.Module):
     Args:
         num_classes: Outputs.
         channels: Channels of the images.
-        width: Channels of the first two convolutions; the others have twice as many.
+        width: Factor on the 16 channels of the first two convolutions and the 32 of the others; 4 at least.
     """
 
-    def __init__(self, *, num_classes: int = 10, channels: int = 1, width: int = 16) -> None:
+    def __init__(self, *, num_classes: int = 10, channels: int = 1, width: float = 1.0) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        first, last = scaled(16, width), scaled(32, width)
+        self.conv1 = nn.Conv2d(channels, first, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(first)
         self.relu1 = nn.ReLU()
         self.pool1 = nn.MaxPool2d(2)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(first, first, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(first)
         self.relu2 = nn.ReLU()
-        self.conv3 = nn.Conv2d(width, 2 * width, 3, padding=1, bias=False)
-        self.bn3 = nn.BatchNorm2d(2 * width)
+        self.conv3 = nn.Conv2d(first, last, 3, padding=1, bias=False)
+        self.bn3 = nn.BatchNorm2d(last)
         self.relu3 = nn.ReLU()
         self.pool2 = nn.MaxPool2d(2)
-        self.conv4 = nn.Conv2d(2 * width, 2 * width, 3, padding=1, bias=False)
-        self.bn4 = nn.BatchNorm2d(2 * width)
+        self.conv4 = nn.Conv2d(last, last, 3, padding=1, bias=False)
+        self.bn4 = nn.BatchNorm2d(last)
         self.relu4 = nn.ReLU()
         self.pool3 = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
-        self.linear = nn.Linear(2 * width, num_classes)
+        self.linear = nn.Linear(last, num_classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images ``(b, channels, H, W)`` to logits ``(b, num_classes)``."""
@@ -54,28 +60,67 @@ class LeNet5(nn.Module):
     Args:
         num_classes: Outputs.
         channels: Channels of the images.
+        width: Factor on 6 and 16 channels and 120 and 84 units; 4 at least.
 
     Source: LeCun et al., Gradient-Based Learning Applied to Document Recognition (1998); all feature maps of the second
         convolution see all of the first's, and the output is linear.
     """
 
-    def __init__(self, *, num_classes: int = 10, channels: int = 1) -> None:
+    def __init__(self, *, num_classes: int = 10, channels: int = 1, width: float = 1.0) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, 6, 5, padding=2)
+        first, second, third, fourth = (scaled(n, width) for n in _LENET)
+        self.conv1 = nn.Conv2d(channels, first, 5, padding=2)
         self.relu1 = nn.ReLU()
         self.pool1 = nn.MaxPool2d(2)
-        self.conv2 = nn.Conv2d(6, 16, 5)
+        self.conv2 = nn.Conv2d(first, second, 5)
         self.relu2 = nn.ReLU()
         self.pool2 = nn.MaxPool2d(2)
         self.flatten = nn.Flatten()
-        self.fc1 = nn.Linear(16 * 5 * 5, 120)
+        self.fc1 = nn.Linear(second * 5 * 5, third)
         self.relu3 = nn.ReLU()
-        self.fc2 = nn.Linear(120, 84)
+        self.fc2 = nn.Linear(third, fourth)
         self.relu4 = nn.ReLU()
-        self.fc3 = nn.Linear(84, num_classes)
+        self.fc3 = nn.Linear(fourth, num_classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images ``(b, channels, 28, 28)`` to logits ``(b, num_classes)``."""
         x = self.pool1(self.relu1(self.conv1(x)))
         x = self.flatten(self.pool2(self.relu2(self.conv2(x))))
         return self.fc3(self.relu4(self.fc2(self.relu3(self.fc1(x)))))
+
+
+class LeNet(nn.Module):
+    """LeCun's network as it is trained on CIFAR-10: no padding in its two convolutions; 62,006 parameters.
+
+    Images smaller than 32 x 32 get a frame of zeros; what is left of larger ones is averaged to 5 x 5.
+
+    Args:
+        num_classes: Outputs.
+        channels: Channels of the images.
+        width: Factor on 6 and 16 channels and 120 and 84 units; 4 at least.
+
+    Source: LeCun et al., Gradient-Based Learning Applied to Document Recognition (1998), with ReLU and max pooling.
+        Tomasini et al. (2022) leave single-channel images of 28 x 28 as they are and have fewer weights behind them.
+    """
+
+    def __init__(self, *, num_classes: int = 10, channels: int = 3, width: float = 1.0) -> None:
+        super().__init__()
+        first, second, third, fourth = (scaled(n, width) for n in _LENET)
+        self.conv1 = nn.Conv2d(channels, first, 5)
+        self.relu1 = nn.ReLU()
+        self.pool1 = nn.MaxPool2d(2)
+        self.conv2 = nn.Conv2d(first, second, 5)
+        self.relu2 = nn.ReLU()
+        self.pool2 = nn.MaxPool2d(2)
+        self.flatten = nn.Flatten()
+        self.fc1 = nn.Linear(second * _LEFT * _LEFT, third)
+        self.relu3 = nn.ReLU()
+        self.fc2 = nn.Linear(third, fourth)
+        self.relu4 = nn.ReLU()
+        self.fc3 = nn.Linear(fourth, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Images ``(b, channels, H, W)`` to logits ``(b, num_classes)``."""
+        x = self.pool1(self.relu1(self.conv1(padded(x, _SIDE))))
+        x = averaged(self.pool2(self.relu2(self.conv2(x))), _LEFT)
+        return self.fc3(self.relu4(self.fc2(self.relu3(self.fc1(self.flatten(x))))))

@@ -1,0 +1,39 @@
+"""Networks of another width than published, and images of another size than they were made for."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from flexure.errors import ArgumentError
+
+__all__ = ["averaged", "padded", "scaled"]
+
+_LEAST = 4
+
+
+def scaled(channels: int, width: float) -> int:
+    """Channels of a layer in a network ``width`` times as wide as published: rounded, 4 at least.
+
+    Raises:
+        ArgumentError: ``width`` is not a finite number above 0.
+
+    >>> scaled(64, 1.0), scaled(64, 0.25), scaled(6, 0.25)
+    (64, 16, 4)
+    """
+    if not 0 < width < math.inf:
+        raise ArgumentError(f"width is a factor and must be a finite number > 0; got {width!r}. 1.0 is as published.")
+    return max(_LEAST, round(channels * width))
+
+
+def padded(x: torch.Tensor, side: int) -> torch.Tensor:
+    """Images ``(b, C, H, W)`` framed with zeros where a side is shorter than ``side``; handed back where none is."""
+    height, width = (max(0, side - length) for length in x.shape[-2:])
+    if not height and not width:
+        return x
+    return F.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
+
+
+def averaged(x: torch.Tensor, side: int) -> torch.Tensor:
+    """Maps ``(b, C, H, W)`` averaged to ``side`` by ``side``; handed back where they are that size."""
+    return x if tuple(x.shape[-2:]) == (side, side) else F.adaptive_avg_pool2d(x, side)
