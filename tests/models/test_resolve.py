@@ -31,6 +31,48 @@ def test_options_override_what_a_network_brings():
     assert resolve("resnet20", normalize="none").normalize is None
 
 
+@pytest.mark.parametrize("name", ["LeNet", "VGG11bn", "ResNet18", "AlexNet", "DenseNetL4", "RESNET20"])
+def test_the_papers_names_are_known_in_any_case(name):
+    check_model_name(name)
+    specimen = resolve(name, width=0.1)
+    assert specimen.name == name.lower()
+
+
+def test_our_own_networks_come_for_other_channels_and_widths():
+    specimen = resolve("VGG11", channels=1, width=0.25, num_classes=3)
+    assert specimen.model.features[0].weight.shape == (16, 1, 3, 3)
+    assert specimen.factory().classifier.weight.shape == (3, 128)
+    assert specimen.normalize is None
+    assert resolve("VGG11", channels=3, width=0.1).normalize == NETS["vgg11"].normalize
+    assert resolve("lenet5", channels=3).normalize is None
+
+
+def test_a_fully_connected_network_is_built_for_the_images_it_is_to_be_shown():
+    specimen = resolve("DenseNetL4", channels=1, image_size=28)
+    assert specimen.model.shape == specimen.factory().shape == (1, 28, 28)
+    assert specimen.image_size == (28, 28)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"num_classes": 0}, "num_classes must be a whole number, at least 1; got 0"),
+        ({"channels": 1.5}, "channels must be a whole number, at least 1; got 1.5"),
+        ({"width": 0}, "width is a factor and must be a finite number > 0; got 0"),
+    ],
+)
+def test_shapes_that_no_network_has_are_refused(options, words):
+    with pytest.raises(ArgumentError, match=words):
+        resolve("resnet20", **options)
+
+
+@pytest.mark.parametrize("option", ["channels", "width"])
+def test_only_our_own_networks_take_channels_and_width(tmp_path, option):
+    (tmp_path / "net.py").write_text("def build():\n    raise SystemExit\n")
+    with pytest.raises(ArgumentError, match=f"{option} is for our own networks alone; leave it out"):
+        resolve(f"{tmp_path}/net.py:build", **{option: 1})
+
+
 def test_fresh_weights_depend_on_the_seed_alone_and_global_generators_are_left_alone():
     states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # noqa: NPY002
     one, again, other = (resolve("lenet5", seed=seed).model.fc3.weight for seed in (0, 0, 1))

@@ -3,12 +3,22 @@
 import pytest
 import torch
 
-from flexure.models.small import LeNet5, SmallCNN
+from flexure.models.small import LeNet, LeNet5, SmallCNN
 
 
 def test_lenet5_has_the_textbook_number_of_parameters():
     assert sum(p.numel() for p in LeNet5().parameters()) == 61_706
     assert LeNet5()(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_lenet_for_color_images_pads_nothing():
+    assert sum(p.numel() for p in LeNet().parameters()) == 62_006
+    assert LeNet().conv1.padding == LeNet().conv2.padding == (0, 0)
+
+
+def test_lenet_sees_small_images_in_a_frame_of_zeros():
+    model, x = LeNet(channels=1), torch.rand(2, 1, 28, 28)
+    assert torch.equal(model(x), model(torch.nn.functional.pad(x, (2, 2, 2, 2))))
 
 
 @pytest.mark.parametrize("size", [(28, 28), (8, 8), (32, 20), (4, 4)])
