@@ -3,7 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -35,22 +36,31 @@ class Fields(BaseModel):
         probes: dict[str, dict[str, Any]]  # each kind declares it where it belongs in the file
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any], *, source: str = "", text: str = "") -> Self:
+    def of(
+        cls,
+        fields: Mapping[str, Any],
+        *,
+        source: str = "",
+        text: str = "",
+        line_of: Callable[[Sequence[Any]], int | None] | None = None,
+    ) -> Self:
         """A spec from plain values.
 
         Args:
             fields: Values by field name.
             source: Where they come from, for errors.
             text: The YAML they were read from, so that errors can name the line.
+            line_of: Finds the line of the field at a path, where the text is arranged in another way than the fields.
 
         Raises:
             ArgumentError: A field is missing, unknown or of the wrong kind; each is named with what was expected.
         """
+        find = line_of or partial(_line_of, text)
         try:
             return cls.model_validate(dict(fields))
         except ValidationError as wrong:
             prefix = f"{source}: " if source else ""
-            raise ArgumentError(prefix + " ".join(_sentences(cls, wrong.errors(), fields, text))) from None
+            raise ArgumentError(prefix + " ".join(_sentences(cls, wrong.errors(), fields, find))) from None
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> Self:
@@ -99,13 +109,15 @@ def expectations(errors: Iterable[Any]) -> str:
     return " or ".join(dict.fromkeys(message.split(", unable to parse")[0] for message in messages))
 
 
-def _sentences(cls: type[Fields], errors: Iterable[Any], fields: Mapping[str, Any], text: str) -> Iterator[str]:
-    """One sentence per wrong field, with its line where there is a text."""
+def _sentences(
+    cls: type[Fields], errors: Iterable[Any], fields: Mapping[str, Any], line_of: Callable[[Sequence[Any]], int | None]
+) -> Iterator[str]:
+    """One sentence per wrong field, with its line where it has one."""
     wrong: dict[tuple[Any, ...], list[Any]] = {}
     for error in errors:
         wrong.setdefault(_visible(error["loc"], fields), []).append(error)
     for path, found in wrong.items():
-        where, line = ".".join(map(str, path)), _line_of(text, path)
+        where, line = ".".join(map(str, path)), line_of(path)
         at = f"line {line}: " if line else ""
         if found[0]["type"] == "extra_forbidden":
             yield f"{at}no field {where!r}. {nearest(where, cls.model_fields)}"
