@@ -5,6 +5,7 @@ from flexure.data.folder import FolderImages
 from flexure.data.hashing import content_hash
 from flexure.data.loading import check_name, load, names
 from flexure.data.sample import balanced, hold_out, sample
+from flexure.data.scale_detection import ScaleDetection
 from flexure.data.stream import Batch, Images, labels_of, notes_of
 from flexure.data.tensors import TensorImages
 from flexure.data.usable import usable
@@ -13,6 +14,7 @@ __all__ = [
     "Batch",
     "FolderImages",
     "Images",
+    "ScaleDetection",
     "TensorImages",
     "as_images",
     "balanced",

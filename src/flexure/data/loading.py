@@ -12,6 +12,7 @@ from flexure.data.hub import hub_images
 from flexure.data.idx import IDX, idx_images
 from flexure.data.pictures import Size, as_size
 from flexure.data.sample import sample
+from flexure.data.scale_detection import SCALE_DETECTION, scale_detection
 from flexure.data.stream import Images
 from flexure.data.tensors import TensorImages
 from flexure.data.vision import VISION, vision_images
@@ -26,7 +27,7 @@ _EMBEDDED = {"digits": digits, "digits8": digits8}
 
 def names() -> tuple[str, ...]:
     """Every name :func:`load` knows, beside ``folder:PATH`` and ``hub:NAME``."""
-    return (*_EMBEDDED, *IDX, *VISION)
+    return (*_EMBEDDED, *IDX, *VISION, *SCALE_DETECTION)
 
 
 def check_name(name: str, *, split: str = "test") -> None:
@@ -64,6 +65,8 @@ def load(
         name: ``digits`` (scikit-learn's, enlarged to 28 x 28) or ``digits8`` (as they are), neither of which needs a
             file nor has splits: all 1,797 images come; ``mnist``, ``fashion-mnist``, ``kmnist`` (IDX files under
             ``root``, as torchvision lays them out); ``cifar10`` and the others of :func:`names` (through torchvision);
+            ``scale-detection-1d``, ``scale-detection-2d`` and both with ``-blocks`` at the end, which are made, not
+            read (:class:`~flexure.data.ScaleDetection`: 1,024 training images unless ``limit`` says otherwise);
             ``folder:PATH`` (class folders, or ``train`` and ``test`` folders of them); ``hub:NAME`` (Hugging Face).
         root: Where data sets lie; ``~/data`` unless given.
         limit: Images wanted: a seeded sample in which class counts differ by at most one
@@ -75,7 +78,7 @@ def load(
         download: Fetch what is missing under ``root``; never done unless asked for.
 
     Returns:
-        Images in [0, 1], ``(C, H, W)``.
+        Images in [0, 1], ``(C, H, W)``; those of scale detection have pixels of other values.
 
     Raises:
         ArgumentError: No such name or split (the nearest is suggested), or a ``limit`` or ``image_size`` below 1;
@@ -91,6 +94,13 @@ def load(
     size = as_size(image_size)
     if limit is not None and limit < 1:
         raise ArgumentError(f"limit must be at least 1; got {limit}. Leave it out to use every image.")
+    if name in SCALE_DETECTION:
+        if size is not None:
+            raise ArgumentError(
+                f"data {name!r}: image_size cannot be set: resizing would change the distances that are to be told. "
+                "Make other sizes with flexure.data.ScaleDetection(side=…, scale=…)."
+            )
+        return scale_detection(name, split=split, size=limit, seed=seed)
     if name.startswith("folder:"):
         return FolderImages(part_of(name.removeprefix("folder:"), split), limit=limit, seed=seed, image_size=size)
     place = Path("~/data" if root is None else root).expanduser()
