@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flexure.models import resolve
     from flexure.page import report
     from flexure.perturb.diffeomorphism import Diffeomorphism
+    from flexure.probes.filters import filters
     from flexure.probes.layers import layers
     from flexure.probes.sensitivity import sensitivity
     from flexure.results import Result, Run, read
@@ -38,6 +39,7 @@ __all__ = [
     "SpecimenError",
     "chart",
     "examine",
+    "filters",
     "layers",
     "load",
     "read",
@@ -59,6 +61,7 @@ _WHERE = {
     "SpecimenError": "flexure.errors",
     "chart": "flexure.charts",
     "examine": "flexure.runs.examine",
+    "filters": "flexure.probes.filters",
     "layers": "flexure.probes.layers",
     "load": "flexure.data",
     "read": "flexure.results",

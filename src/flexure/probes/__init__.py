@@ -87,6 +87,17 @@ def _sensitivity_settings(options: Mapping[str, Any]) -> Any:
     return Settings(**{name: options[name] for name in Settings.__dataclass_fields__})
 
 
+def _no_passes(options: Mapping[str, Any]) -> Passes:
+    """The weights alone are read."""
+    return 0, 0
+
+
+def _check_filters(options: Mapping[str, Any]) -> None:
+    from flexure.probes._initialized import check_initialized
+
+    check_initialized("filters", options["initialized"])
+
+
 def _count(modules: Any) -> int:
     return len(modules) if isinstance(modules, list | tuple) else 1
 
@@ -96,6 +107,7 @@ PROBES: Mapping[str, Probe] = MappingProxyType(
         probe.name: probe
         for probe in [
             Probe("sensitivity", "flexure.probes.sensitivity", _sensitivity_passes, _check_sensitivity),
+            Probe("filters", "flexure.probes.filters", _no_passes, _check_filters),
         ]
     }
 )

@@ -14,11 +14,12 @@ from flexure.data import Images, content_hash, labels_of
 
 __all__ = ["provenance"]
 
+_NO_IMAGES = {"name": "the weights alone", "n": 0, "hash": None, "classes": None}
 
-def provenance(mounted: Mounted, images: Images, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings, seed, specimen, data, versions and device of a measurement that starts now."""
+
+def provenance(mounted: Mounted, images: Images | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings, seed, specimen, data, versions and device of a measurement that starts now; None: it uses no images."""
     specimen = mounted.specimen
-    labels = labels_of(images)
     names = {"flexure": version("flexure"), "torch": torch.__version__, "python": platform.python_version()}
     return {
         "settings": {name: value for name, value in settings.items() if name != "seed"},
@@ -32,17 +33,22 @@ def provenance(mounted: Mounted, images: Images, settings: Mapping[str, Any]) ->
             "output": None if specimen.output is None else str(specimen.output),
             "weights_hash": weights_hash(specimen.model),
         },
-        "data": {
-            "name": images.name,
-            "n": len(images),
-            "hash": content_hash(images),
-            "classes": None if labels is None else len(set(labels.tolist())),
-        },
+        "data": _NO_IMAGES if images is None else _data(images),
         "versions": names,
         "device": _device_name(mounted.device),
         "dtype": str(mounted.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _data(images: Images) -> dict[str, Any]:
+    labels = labels_of(images)
+    return {
+        "name": images.name,
+        "n": len(images),
+        "hash": content_hash(images),
+        "classes": None if labels is None else len(set(labels.tolist())),
     }
 
 

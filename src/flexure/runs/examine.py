@@ -1,5 +1,6 @@
 """One network, every question that applies: run the probes, and keep each answer the moment it is there."""
 
+import inspect
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -139,10 +140,15 @@ def plan(options: Mapping[str, Mapping[str, Any]], images: int, *, initial: bool
     sentences = []
     for name, own in options.items():
         extra = {"initialized": 1} if initial and "initialized" not in own else {}
-        least, most = PROBES[name].cost({**own, **extra})
-        passes = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-        sentences.append(f"{name}: {passes} passes over {images:,} images")
+        sentences.append(f"{name}: {_passes(*PROBES[name].cost({**own, **extra}), images)}")
     return sentences
+
+
+def _passes(least: int, most: int, images: int) -> str:
+    if most == 0:
+        return "reads the weights, no passes over the images"
+    passes = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    return f"{passes} passes over {images:,} images"
 
 
 @dataclass
@@ -209,17 +215,18 @@ class _Examination:
         return results, errors
 
     def _ask(self, name: str, folder: RunFolder | None) -> Result:
-        return PROBES[name].load()(
-            self.specimen,
-            self.images,
-            **self.options[name],
-            seed=self.spec.seed,
-            batch_size=self.spec.batch_size,
-            device=self.spec.device,
-            dtype=self.spec.dtype,
-            progress=self.progress(name) if self.progress else None,
-            checkpoint=folder.partial_sums(name) if folder else None,
-        )
+        probe = PROBES[name].load()
+        common = {
+            "seed": self.spec.seed,
+            "batch_size": self.spec.batch_size,
+            "device": self.spec.device,
+            "dtype": self.spec.dtype,
+            "progress": self.progress(name) if self.progress else None,
+            "checkpoint": folder.partial_sums(name) if folder else None,
+        }
+        takes = inspect.signature(probe).parameters
+        known = {option: value for option, value in common.items() if option in takes}
+        return probe(self.specimen, self.images, **self.options[name], **known)
 
     def _run(self, folder: RunFolder | None, results: dict[str, Result], about: dict[str, Any]) -> Run:
         spec = folder.spec if folder else self.spec
