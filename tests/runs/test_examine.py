@@ -55,8 +55,13 @@ def same(a: Result, b: Result) -> bool:
     return all(np.array_equal(a[name], b[name]) for name in a.arrays)
 
 
+def measured(*args, **settings):
+    """The run of one probe, whatever others there are."""
+    return examine(*args, probes=["sensitivity"], **settings)
+
+
 def test_a_run_is_the_same_in_memory_on_disk_and_from_the_probe_itself(tmp_path, x):
-    run = examine(net(), x, options={"sensitivity": {"draws": 2}}, batch_size=10, out=tmp_path / "run")
+    run = measured(net(), x, options={"sensitivity": {"draws": 2}}, batch_size=10, out=tmp_path / "run")
     alone = flexure.sensitivity(net(), x, draws=2, batch_size=10, dtype="float32")
     assert same(run["sensitivity"], alone)
     assert same(read(tmp_path / "run")["sensitivity"], alone)
@@ -72,9 +77,29 @@ def test_a_run_is_the_same_in_memory_on_disk_and_from_the_probe_itself(tmp_path,
     ]
 
 
+def test_unasked_every_probe_runs_that_is_not_expensive(x):
+    assert list(examine(net(), x).results) == [name for name, probe in PROBES.items() if not probe.opt_in]
+
+
+def test_a_probe_is_given_only_those_of_the_common_arguments_that_it_names(monkeypatch, x):
+    seen = {}
+
+    def frugal(specimen, data, *, seed, dtype="") -> Result:
+        seen.update(specimen=specimen.name, images=len(data), seed=seed, dtype=dtype)
+        return Result("frugal", "?", pd.DataFrame({"layer": ["output"]}))
+
+    monkeypatch.setitem(sys.modules, "made_up", module := types.ModuleType("made_up"))
+    module.frugal = frugal
+    table = {"frugal": Probe("frugal", "made_up", lambda options: (0, 0), lambda options: None)}
+    for place in (room, options_room, flexure.probes):
+        monkeypatch.setattr(place, "PROBES", MappingProxyType(table))
+    examine(net(), x, seed=3)
+    assert seen == {"specimen": "Sequential", "images": 40, "seed": 3, "dtype": "float32"}
+
+
 def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch, x):
     monkeypatch.chdir(tmp_path)
-    run = examine(net(), x)
+    run = measured(net(), x)
     assert run.folder is None and len(run["sensitivity"])
     assert not list(tmp_path.iterdir())
 
@@ -83,12 +108,12 @@ def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch, x):
 def test_a_run_that_was_stopped_goes_on_to_the_identical_result(tmp_path, x, after):
     settings = {"options": {"sensitivity": {"initialized": [net(1)]}}, "batch_size": 12, "out": tmp_path / "run"}
     with pytest.raises(KeyboardInterrupt):
-        examine(net(), x, progress=Stop(after), **settings)
+        measured(net(), x, progress=Stop(after), **settings)
     assert (tmp_path / "run" / ".partial" / "sensitivity.safetensors").exists()
     assert not read(tmp_path / "run").results
     count = Count()
-    run = examine(net(), x, resume=True, progress=count, **settings)
-    assert same(run["sensitivity"], examine(net(), x, **{**settings, "out": None})["sensitivity"])
+    run = measured(net(), x, resume=True, progress=count, **settings)
+    assert same(run["sensitivity"], measured(net(), x, **{**settings, "out": None})["sensitivity"])
     assert count.steps == 20 - after
     assert not (tmp_path / "run" / ".partial").exists()
 
@@ -106,27 +131,27 @@ class Count:
 def test_stopping_twice_is_no_different(tmp_path, x):
     for resume, after in ((False, 3), (True, 2)):
         with pytest.raises(KeyboardInterrupt):
-            examine(net(), x, batch_size=12, out=tmp_path / "run", resume=resume, progress=Stop(after))
-    run = examine(net(), x, batch_size=12, out=tmp_path / "run", resume=True)
-    assert same(run["sensitivity"], examine(net(), x, batch_size=12)["sensitivity"])
+            measured(net(), x, batch_size=12, out=tmp_path / "run", resume=resume, progress=Stop(after))
+    run = measured(net(), x, batch_size=12, out=tmp_path / "run", resume=True)
+    assert same(run["sensitivity"], measured(net(), x, batch_size=12)["sensitivity"])
 
 
 def test_a_finished_run_is_read_not_measured_again(tmp_path, x):
-    first = examine(net(), x, out=tmp_path / "run")
-    again = examine(net(), x, out=tmp_path / "run", resume=True, progress=Stop(1))
+    first = measured(net(), x, out=tmp_path / "run")
+    again = measured(net(), x, out=tmp_path / "run", resume=True, progress=Stop(1))
     assert same(first["sensitivity"], again["sensitivity"])
     before = read(tmp_path / "run").environment["earlier"]
     assert len(before) == 1 and before[0]["started"] == first.environment["started"]
 
 
 def test_another_network_of_the_same_name_is_noticed(tmp_path, x):
-    examine(net(), x, out=tmp_path / "run")
+    measured(net(), x, out=tmp_path / "run")
     with pytest.raises(
         RunError, match=r"holds a run with other settings \(weights_hash: '\w+' there, '\w+' asked for\)"
     ):
-        examine(net(1), x, out=tmp_path / "run", resume=True)
+        measured(net(1), x, out=tmp_path / "run", resume=True)
     with pytest.raises(RunError, match=r"other settings \(data_hash:"):
-        examine(net(), x + 0.1, out=tmp_path / "run", resume=True)
+        measured(net(), x + 0.1, out=tmp_path / "run", resume=True)
 
 
 def test_a_spec_whose_weights_have_changed_is_refused(tmp_path, x):
@@ -140,7 +165,10 @@ def test_a_spec_whose_weights_have_changed_is_refused(tmp_path, x):
     [
         ({"probes": ["sensitivty"]}, "no probe 'sensitivty'. Did you mean 'sensitivity'?"),
         ({"options": {"sensitivity": {"drawz": 1}}}, "no option 'drawz'. Did you mean 'draws'?"),
-        ({"options": {"filters": {}}}, "options given for filters, which will not run (sensitivity will)."),
+        (
+            {"probes": ["sensitivity"], "options": {"filters": {}}},
+            "options given for filters, which will not run (sensitivity will).",
+        ),
         ({"batch_size": 0}, "examine: batch_size: expected greater than 0; got 0."),
         ({"dtype": torch.int32}, "dtype: expected 'float32'"),
         ({"resume": True}, "resume=True needs out="),
@@ -153,7 +181,7 @@ def test_wrong_arguments_are_refused_before_anything_is_measured(x, arguments, w
 
 
 def test_an_initial_network_becomes_the_comparison(x):
-    spec = Spec(model="net", data="x", batch_size=12)
+    spec = Spec(model="net", data="x", batch_size=12, probes={"sensitivity": {}})
     found = examine_spec(spec, flexure.Specimen(net()), flexure.data.as_images(x), initial=net(1))["sensitivity"]
     own = flexure.sensitivity(net(1), x, batch_size=12, dtype="float32")
     assert np.array_equal(found["R_init"], own["R"]) and np.array_equal(found["R_init_se"], own["R_se"])
@@ -168,6 +196,7 @@ def test_the_plan_counts_the_passes():
     assert plan({"sensitivity": {"precision": 0.02, "initialized": 2}}, 10) == [
         "sensitivity: 15 to 480 passes over 10 images"
     ]
+    assert plan({"filters": {}}, 10, initial=True) == ["filters: reads the weights, no passes over the images"]
 
 
 @pytest.mark.parametrize("draws", [1, 3])
@@ -248,5 +277,5 @@ def test_a_disk_that_fills_leaves_the_results_in_the_error(tmp_path, probes, x, 
 
 def test_bad_data_leave_nothing_half_done(tmp_path, x):
     with pytest.raises(DataError, match="at least 2"):
-        examine(net(), x[:1], out=tmp_path / "run")
+        measured(net(), x[:1], out=tmp_path / "run")
     assert not read(tmp_path / "run").results
