@@ -1,41 +1,34 @@
 """One plain training loop, the same every time it is run with the same seed."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from flexure import rng
-from flexure.bench import Mounted, choose_device, mount
+from flexure.bench import mount
 from flexure.data import as_images
 from flexure.data.stream import Batch, Images
-from flexure.errors import ArgumentError, DataError, SpecimenError, nearest
+from flexure.errors import DataError, SpecimenError
+from flexure.losses import Loss, Penalty, answers
 from flexure.results import Progress
 from flexure.specimen import Specimen
-from flexure.training.callbacks import Callback, EpochRecord, History
+from flexure.training.augmentation import Augmentation
+from flexure.training.callbacks import Callback, History, listens_to_steps
+from flexure.training.interrupt import held_back
+from flexure.training.journey import Journey
+from flexure.training.learner import Learner, labelled, outputs_of, reseed
+from flexure.training.recipe import Recipe
+from flexure.training.saving import SavedState
+from flexure.training.schedules import Schedule
+from flexure.training.stopping import Stop
+from flexure.training.tally import Tally, standard_error_of_share
 
-__all__ = ["OPTIMIZERS", "SCHEDULES", "Accuracy", "accuracy", "fit"]
-
-
-def _sgd(parameters: Any, lr: float, momentum: float, weight_decay: float) -> torch.optim.Optimizer:
-    return torch.optim.SGD(parameters, lr, momentum, weight_decay=weight_decay)
-
-
-def _adam(parameters: Any, lr: float, momentum: float, weight_decay: float) -> torch.optim.Optimizer:
-    return torch.optim.Adam(parameters, lr, betas=(momentum, 0.999), weight_decay=weight_decay)
-
-
-OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = MappingProxyType({"sgd": _sgd, "adam": _adam})
-
-SCHEDULES: Mapping[str, Callable[[float], float]] = MappingProxyType(
-    {"cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)), "constant": lambda done: 1.0}
-)
-"""Factor on the step size when a share ``done``, in [0, 1), of all steps has been made."""
+__all__ = ["Accuracy", "accuracy", "fit", "follow"]
 
 
 @dataclass(frozen=True)
@@ -65,17 +58,29 @@ def fit(
     seed: int = 0,
     optimizer: str = "sgd",
     momentum: float = 0.9,
+    nesterov: bool = False,
     weight_decay: float = 0.0,
-    schedule: str = "cosine",
+    decay: str = "all",
+    schedule: str | Schedule = "cosine",
+    loss: str | Loss = "cross_entropy",
+    penalty: str | Penalty | None = None,
+    augment: str | Augmentation | Sequence[str | Augmentation] = (),
+    corruption: float | Augmentation | None = None,
+    precision: str = "float32",
+    stop: Stop | None = None,
+    test: Any = None,
+    test_every: int = 1,
     callbacks: Sequence[Callback] = (),
     device: str | torch.device | None = None,
+    saved: SavedState | None = None,
     progress: Progress | None = None,
 ) -> History:
-    """Train a classifier in place, by cross-entropy on shuffled batches.
+    """Train a classifier in place, on shuffled batches.
 
-    The order of images in an epoch depends on ``(seed, epoch, image index)`` alone, and the global generators (dropout)
-    are seeded for each epoch and put back; on the CPU the same call gives the same weights, whatever the callbacks do.
-    An image left over alone at the end of an epoch joins the batch before, since batch norm needs two.
+    The order of images in an epoch depends on ``(seed, epoch, image index)`` alone, what is done to an image on
+    ``(seed, image index, epoch)``, and the global generators (dropout) are seeded for each step and put back; on the
+    CPU the same call gives the same weights, whatever the callbacks do. An image left over alone at the end of an epoch
+    joins the batch before, since batch norm needs two.
 
     Args:
         model: The network, or a specimen, whose normalization is then applied. **Its weights are changed**; the mode
@@ -87,33 +92,86 @@ def fit(
         seed: Same seed, same training.
         optimizer: ``"sgd"`` or ``"adam"``.
         momentum: Of SGD; Adam's first beta. In [0, 1).
+        nesterov: Whether SGD looks ahead.
         weight_decay: Added to the gradient, times the weights; at least 0.
-        schedule: ``"cosine"`` (from ``lr`` down to 0, step by step) or ``"constant"``.
+        decay: ``"all"`` parameters decay, or the ``"matrices"`` alone: those that are no vectors, which spares biases
+            and batch norms.
+        schedule: Stepped per step: ``"cosine"`` (from ``lr`` down to 0) or ``"constant"``; per epoch:
+            ``"epoch_cosine"`` (the papers', which rises again after 80 % of the epochs) or ``"epoch_exponential"``; or
+            a :class:`~flexure.training.Schedule`.
+        loss: ``"cross_entropy"``, ``"hinge"`` (one output, classes 0 and 1), or any function of outputs ``(b, q)`` and
+            classes ``(b,)`` that gives a loss per image, or their mean.
+        penalty: ``"filters"``, or a function of the network; added to the mean loss.
+        augment: ``"crop"``, ``"flip"``, ``"diffeomorphism"``, or anything called as ``(x, index, *, seed, draw)``, or
+            several in order: what is done to raw training images, with the epoch as ``draw``.
+        corruption: Norm of Gaussian noise on normalized training images, drawn anew in each epoch; or anything called
+            like an augmentation.
+        precision: ``"float32"`` (numbers as they are), or ``"bfloat16"`` or ``"float16"`` in the forward pass, by
+            autocast; the loss of float16 is scaled, so that small gradients do not vanish. Tests are not cast.
+        stop: Asked after each epoch whether to end (:class:`~flexure.training.EarlyStop`).
+        test: Labelled images to test on after every ``test_every`` epochs; the weights of the epoch that does best on
+            them are kept in ``History.best``. **That is a look at the test set.**
+        test_every: Epochs between two tests.
         callbacks: Told how it goes.
         device: Where to train; the network is moved there. None: where it is.
+        saved: Where the state is saved, and taken from if there is one: the training then goes on, on the CPU to the
+            same weights bit for bit. Ctrl-C and a request to terminate wait for the end of the step, and the state is
+            saved first.
         progress: Told ``(done, total)`` after each step.
 
     Returns:
-        Loss and accuracy of each epoch.
+        Loss and accuracy of each epoch, why it ended, and the best weights.
 
     Raises:
         ArgumentError: An option or number is wrong.
         DataError: An image has no label, or one the network has no output for.
         SpecimenError: The loss is not finite, or the network cannot take the images.
+        RunError: The saved state cannot be read or written, or belongs to another training.
 
-    Cost: ``epochs`` forward and backward passes over the data, which are read anew each time.
+    Cost: ``epochs`` forward and backward passes over the data, which are read anew each time, and as many forward
+        passes over the test images.
     """
-    _check(epochs, lr, batch_size, momentum, weight_decay)
-    for name, table, kind in ((optimizer, OPTIMIZERS, "optimizer"), (schedule, SCHEDULES, "schedule")):
-        if name not in table:
-            raise ArgumentError(f"fit: no {kind} {name!r}. {nearest(name, table)}")
+    recipe = Recipe(
+        epochs=epochs,
+        lr=lr,
+        batch_size=batch_size,
+        seed=seed,
+        optimizer=optimizer,
+        momentum=momentum,
+        nesterov=nesterov,
+        weight_decay=weight_decay,
+        decay=decay,
+        schedule=schedule,
+        loss=loss,
+        penalty=penalty,
+        augment=augment,
+        corruption=corruption,
+        precision=precision,
+        stop=stop,
+        test_every=test_every,
+    )
+    return follow(recipe, model, data, test=test, callbacks=callbacks, device=device, saved=saved, progress=progress)
+
+
+def follow(
+    recipe: Recipe,
+    model: nn.Module | Specimen,
+    data: Any,
+    *,
+    test: Any = None,
+    callbacks: Sequence[Callback] = (),
+    device: str | torch.device | None = None,
+    saved: SavedState | None = None,
+    progress: Progress | None = None,
+) -> History:
+    """What :func:`fit` does, with all that decides a training in one object."""
     images, specimen = as_images(data), Specimen.of(model)
+    shown = None if test is None else as_images(test)
     modes = {module: module.training for module in specimen.model.modules()}
-    learner = _Learner.of(specimen, device)
-    steps = OPTIMIZERS[optimizer](learner.mounted.model.parameters(), lr, momentum, weight_decay)
-    plan = _Plan(epochs, lr, batch_size, seed, SCHEDULES[schedule], progress)
+    learner = Learner(specimen, recipe, device)
     try:
-        return _run(learner, steps, images, plan, callbacks)
+        with rng.undisturbed():
+            return _Training(learner, images, shown, callbacks, saved, progress).carry_out()
     finally:
         for module, training in modes.items():
             module.training = training
@@ -140,140 +198,140 @@ def accuracy(
     right = count = skipped = 0
     with mount(Specimen.of(model), device=device) as mounted:
         for positions in torch.arange(len(images)).split(batch_size):
-            batch = _labelled(images, positions.tolist())
+            batch = labelled(images, positions.tolist())
             skipped += len(batch.skipped)
             count += len(batch.y)
             if len(batch.y):
-                right += int((_logits(mounted, batch).argmax(1).cpu() == batch.y).sum())
+                x = batch.x.to(device=mounted.device, dtype=mounted.dtype)
+                right += int((answers(outputs_of(mounted, mounted.normalized(x), batch)).cpu() == batch.y).sum())
     if not count:
         raise DataError(f"{images.name}: none of its {len(images)} images can be read.")
     share = right / count
-    return Accuracy(share, math.sqrt(share * (1 - share) / count), count, skipped)
+    return Accuracy(share, standard_error_of_share(share, count), count, skipped)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    epochs: int
-    lr: float
-    batch_size: int
-    seed: int
-    factor: Callable[[float], float]
-    progress: Progress | None
+class _Training:
+    """One training under way."""
 
-    def batches(self, images: Images, epoch: int) -> Sequence[torch.Tensor]:
+    def __init__(
+        self,
+        learner: Learner,
+        images: Images,
+        test: Images | None,
+        callbacks: Sequence[Callback],
+        saved: SavedState | None,
+        progress: Progress | None,
+    ) -> None:
+        self.learner, self.images, self.test = learner, images, test
+        self.recipe, self.model = learner.recipe, learner.mounted.model
+        self.callbacks, self.saved, self.progress = callbacks, saved, progress
+        self.of_steps = [callback for callback in callbacks if listens_to_steps(callback)]
+        self.settings = {**self.recipe.settings(), "images": len(images), "data": images.name}
+        self.steps = len(self._batches(1))
+        self.at = Journey()
+
+    def carry_out(self) -> History:
+        self._begin()
+        holding: AbstractContextManager[list[int]] = nullcontext([]) if self.saved is None else held_back()
+        with holding as signals:
+            while not signals and not self._ended():
+                self._epoch(signals)
+        history = self.at.history(self._ended() or "")
+        self._tell(self.callbacks, lambda callback: callback.on_end(self.model, history))
+        return history
+
+    def _begin(self) -> None:
+        found = None if self.saved is None else self.saved.load(self.settings)
+        if found is None:
+            self._tell(self.callbacks, lambda callback: callback.on_start(self.model, self.recipe.epochs))
+            return
+        tensors, facts = found
+        self.learner.load(tensors)
+        self.learner.scaler.load_state_dict(facts["scaler"])
+        self.at = Journey.read(tensors, facts)
+        self._tell(
+            self.callbacks,
+            lambda callback: getattr(callback, "on_resume", _nothing)(self.model, self.recipe.epochs, self.at.step),
+        )
+
+    def _ended(self) -> str | None:
+        records = self.at.records
+        if self.recipe.stop is not None and self.at.is_between_epochs and (reason := self.recipe.stop(records)):
+            return reason
+        return f"all {self.recipe.epochs} epochs were made" if len(records) >= self.recipe.epochs else None
+
+    def _epoch(self, signals: list[int]) -> None:
+        batches = self._batches(self.at.epoch)
+        self.model.train()
+        while self.at.batch < len(batches) and not signals:
+            self._step(batches[self.at.batch])
+            self._keep(signals, at_epoch_end=False)
+        if not signals:
+            self._finish_epoch()
+            self._keep(signals, at_epoch_end=True)
+
+    def _step(self, positions: torch.Tensor) -> None:
+        at, recipe = self.at, self.recipe
+        at.lr = recipe.lr * recipe.schedule(at.step / (recipe.epochs * self.steps), at.epoch - 1, recipe.epochs)
+        self.learner.set_lr(at.lr)
+        batch = labelled(self.images, positions.tolist())
+        at.tally.skipped += len(batch.skipped)
+        if len(batch.y):
+            self._learn(batch)
+        at.batch += 1
+        at.step += 1
+        self._tell(self.of_steps, lambda callback: callback.on_step_end(at.step, self.model))
+        if self.progress:
+            self.progress(at.step, recipe.epochs * self.steps)
+
+    def _learn(self, batch: Batch) -> None:
+        reseed(self.recipe.seed, self.at.step)
+        found = self.learner.step(batch, self.at.epoch)
+        if not math.isfinite(found.loss):
+            raise SpecimenError(
+                f"{self.learner.mounted.specimen.name}: the loss is {found.loss} at epoch {self.at.epoch}, "
+                f"step {self.at.batch + 1} (lr {self.at.lr:.3g}). A smaller lr may help."
+            )
+        self.at.tally.add(found)
+
+    def _finish_epoch(self) -> None:
+        if not self.at.tally.n:
+            raise DataError(f"{self.images.name}: none of its {len(self.images)} images can be read.")
+        self.model.eval()
+        record = self.at.finish(self._tested())
+        if self.at.is_best(record):
+            self.at.best = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
+        self._tell(self.callbacks, lambda callback: callback.on_epoch_end(record.epoch, self.model, record))
+
+    def _tested(self) -> Tally | None:
+        epoch = self.at.epoch
+        due = epoch % self.recipe.test_every == 0 or epoch == self.recipe.epochs
+        return self.learner.test(self.test) if self.test is not None and due else None
+
+    def _tell(self, callbacks: Sequence[Callback], what: Callable[[Callback], None]) -> None:
+        """Tell callbacks something, with the network in evaluation mode; they may have changed it."""
+        if callbacks:
+            training = self.model.training
+            for callback in callbacks:
+                self.model.eval()
+                what(callback)
+            self.model.train(training)
+
+    def _keep(self, signals: list[int], *, at_epoch_end: bool) -> None:
+        if self.saved is not None and (signals or self.saved.is_due(at_epoch_end=at_epoch_end)):
+            tensors = {**self.learner.state(), **self.at.tensors()}
+            facts = {**self.at.facts(), "scaler": self.learner.scaler.state_dict()}
+            self.saved.save(self.settings, tensors, facts)
+
+    def _batches(self, epoch: int) -> Sequence[torch.Tensor]:
         """Positions of each batch of one epoch."""
-        index = torch.as_tensor(images.indices)
-        lots = rng.integers(1, seed=self.seed, purpose="training order", index=index, draw=epoch)[:, 0]
-        parts = list(lots.argsort(stable=True).split(self.batch_size))
+        index = torch.as_tensor(self.images.indices)
+        lots = rng.integers(1, seed=self.recipe.seed, purpose="training order", index=index, draw=epoch)[:, 0]
+        parts = list(lots.argsort(stable=True).split(self.recipe.batch_size))
         if len(parts) > 1 and len(parts[-1]) == 1:
             parts[-2:] = [torch.cat(parts[-2:])]
         return parts
 
-    def seed_of(self, epoch: int) -> int:
-        """Seed of the global generators during one epoch."""
-        return rng.key(self.seed, f"training epoch {epoch}")[0]
 
-
-@dataclass(frozen=True, eq=False)
-class _Learner:
-    """A network in training, with the way from raw images to logits."""
-
-    mounted: Mounted
-
-    @classmethod
-    def of(cls, specimen: Specimen, device: str | torch.device | None) -> "_Learner":
-        model = specimen.model.to(choose_device(device, specimen.model))
-        own = next((p for p in model.parameters() if p.requires_grad and p.is_floating_point()), None)
-        if own is None:
-            raise SpecimenError(f"{specimen.name}: it has no parameters that can be trained.")
-        return cls(Mounted(model, specimen, own.device, own.dtype))
-
-    def step(self, batch: Batch, steps: torch.optim.Optimizer) -> tuple[float, int]:
-        """One step on one batch: its mean loss and number of right answers, both before the step."""
-        logits = _logits(self.mounted, batch)
-        y = batch.y.to(logits.device)
-        loss = F.cross_entropy(logits, y)
-        steps.zero_grad(set_to_none=True)
-        loss.backward()
-        steps.step()
-        return loss.item(), int((logits.argmax(1) == y).sum())
-
-
-def _run(
-    learner: _Learner, steps: torch.optim.Optimizer, images: Images, plan: _Plan, callbacks: Sequence[Callback]
-) -> History:
-    model, history = learner.mounted.model, History()
-    model.eval()
-    for callback in callbacks:
-        callback.on_start(model, plan.epochs)
-    for epoch in range(1, plan.epochs + 1):
-        model.train()
-        with rng.seeded(plan.seed_of(epoch)):
-            record = _epoch(learner, steps, images, plan, epoch)
-        history = History((*history.records, record))
-        model.eval()
-        for callback in callbacks:
-            callback.on_epoch_end(epoch, model, record)
-    for callback in callbacks:
-        callback.on_end(model, history)
-    return history
-
-
-def _epoch(learner: _Learner, steps: torch.optim.Optimizer, images: Images, plan: _Plan, epoch: int) -> EpochRecord:
-    batches = plan.batches(images, epoch)
-    total, lost, right, count, skipped, lr = plan.epochs * len(batches), 0.0, 0, 0, 0, plan.lr
-    for number, positions in enumerate(batches):
-        done = (epoch - 1) * len(batches) + number
-        lr = plan.lr * plan.factor(done / total)
-        for group in steps.param_groups:
-            group["lr"] = lr
-        batch = _labelled(images, positions.tolist())
-        skipped += len(batch.skipped)
-        if len(batch.y):
-            loss, hits = learner.step(batch, steps)
-            if not math.isfinite(loss):
-                raise SpecimenError(
-                    f"{learner.mounted.specimen.name}: the loss is {loss} at epoch {epoch}, step {number + 1} "
-                    f"(lr {lr:.3g}). A smaller lr may help."
-                )
-            lost, right, count = lost + loss * len(batch.y), right + hits, count + len(batch.y)
-        if plan.progress:
-            plan.progress(done + 1, total)
-    if not count:
-        raise DataError(f"{images.name}: none of its {len(images)} images can be read.")
-    return EpochRecord(epoch, lost / count, right / count, lr, count, skipped)
-
-
-def _labelled(images: Images, positions: Sequence[int]) -> Batch:
-    batch = images.read(positions)
-    if (batch.y < 0).any():
-        first = int(batch.index[batch.y < 0][0])
-        raise DataError(f"{images.name}: image {first} has no label; a class index is needed for each.")
-    return batch
-
-
-def _logits(mounted: Mounted, batch: Batch) -> torch.Tensor:
-    x = batch.x.to(device=mounted.device, dtype=mounted.dtype)
-    logits = mounted.forward(mounted.normalized(x))
-    name = mounted.specimen.name
-    if logits.ndim != 2:
-        raise SpecimenError(f"{name}: expected logits (batch, classes); got shape {tuple(logits.shape)}.")
-    if int(batch.y.max()) >= logits.shape[1]:
-        raise DataError(f"{name} has {logits.shape[1]} outputs, but there is an image of class {int(batch.y.max())}.")
-    return logits
-
-
-def _check(epochs: int, lr: float, batch_size: int, momentum: float, weight_decay: float) -> None:
-    for name, value, good, wanted in _rules(epochs, lr, batch_size, momentum, weight_decay):
-        if not good:
-            raise ArgumentError(f"fit: {name} must be {wanted}; got {value}.")
-
-
-def _rules(
-    epochs: int, lr: float, batch_size: int, momentum: float, weight_decay: float
-) -> Iterator[tuple[str, float, bool, str]]:
-    yield "epochs", epochs, epochs >= 1, "at least 1"
-    yield "lr", lr, 0 < lr < math.inf, "> 0 and finite"
-    yield "batch_size", batch_size, batch_size >= 1, "at least 1"
-    yield "momentum", momentum, 0 <= momentum < 1, "in [0, 1)"
-    yield "weight_decay", weight_decay, 0 <= weight_decay < math.inf, "at least 0 and finite"
+def _nothing(*_: Any) -> None:
+    """What a callback without ``on_resume`` does."""
