@@ -8,7 +8,7 @@ from flexure.data.sample import balanced, hold_out, sample
 from flexure.data.scale_detection import ScaleDetection
 from flexure.data.stream import Batch, Images, labels_of, notes_of
 from flexure.data.tensors import TensorImages
-from flexure.data.usable import usable
+from flexure.data.usable import usable, usable_batch
 
 __all__ = [
     "Batch",
@@ -27,4 +27,5 @@ __all__ = [
     "notes_of",
     "sample",
     "usable",
+    "usable_batch",
 ]

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 
 from flexure.bench import Mounted
-from flexure.data.stream import Images
+from flexure.data.stream import Batch, Images
 from flexure.errors import DataError
 
-__all__ = ["usable"]
+__all__ = ["usable", "usable_batch"]
 
 
 def usable(
@@ -19,14 +19,23 @@ def usable(
     Raises:
         DataError: Values outside the specimen's bounds.
     """
+    batch = usable_batch(images, positions, mounted)
+    return batch.x, batch.index, dict(batch.skipped)
+
+
+def usable_batch(images: Images, positions: Sequence[int], mounted: Mounted) -> Batch:
+    """The same with the labels, all on the network's device.
+
+    Raises:
+        DataError: Values outside the specimen's bounds.
+    """
     batch = images.read(positions)
+    x, y, index = batch.x.to(mounted.device, mounted.dtype), batch.y.to(mounted.device), batch.index.to(mounted.device)
     skipped = dict(batch.skipped)
-    x = batch.x.to(mounted.device, mounted.dtype)
-    index = batch.index.to(mounted.device)
     finite = x.flatten(1).isfinite().all(1)
     if not bool(finite.all()):
         skipped |= {int(i): "non-finite pixels" for i in index[~finite]}
-        x, index = x[finite], index[finite]
+        x, y, index = x[finite], y[finite], index[finite]
     bounds = mounted.specimen.bounds
     if bounds is not None and len(x):
         low, high = float(x.min()), float(x.max())
@@ -37,4 +46,4 @@ def usable(
                 f"bounds {bounds}. Already normalized? Give the statistics to Specimen(normalize=...) and pass raw "
                 "inputs."
             )
-    return x, index, skipped
+    return Batch(x, y, index, tuple(skipped.items()))
