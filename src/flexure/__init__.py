@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from flexure.models import resolve
     from flexure.page import report
     from flexure.perturb.diffeomorphism import Diffeomorphism
+    from flexure.probes.accuracy import accuracy
     from flexure.probes.filters import filters
     from flexure.probes.layers import layers
+    from flexure.probes.phase_diagram import phase_diagram
     from flexure.probes.sensitivity import sensitivity
     from flexure.results import Result, Run, read
     from flexure.runs.examine import examine
@@ -37,11 +39,13 @@ __all__ = [
     "RunError",
     "Specimen",
     "SpecimenError",
+    "accuracy",
     "chart",
     "examine",
     "filters",
     "layers",
     "load",
+    "phase_diagram",
     "read",
     "report",
     "resolve",
@@ -59,11 +63,13 @@ _WHERE = {
     "RunError": "flexure.errors",
     "Specimen": "flexure.specimen",
     "SpecimenError": "flexure.errors",
+    "accuracy": "flexure.probes.accuracy",
     "chart": "flexure.charts",
     "examine": "flexure.runs.examine",
     "filters": "flexure.probes.filters",
     "layers": "flexure.probes.layers",
     "load": "flexure.data",
+    "phase_diagram": "flexure.probes.phase_diagram",
     "read": "flexure.results",
     "report": "flexure.page",
     "resolve": "flexure.models",

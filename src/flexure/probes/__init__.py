@@ -87,6 +87,22 @@ def _sensitivity_settings(options: Mapping[str, Any]) -> Any:
     return Settings(**{name: options[name] for name in Settings.__dataclass_fields__})
 
 
+def _accuracy_passes(options: Mapping[str, Any]) -> Passes:
+    """Once as the images are, as often as there are draws for every level of noise."""
+    passes = _accuracy_settings(options).passes
+    return passes, passes
+
+
+def _accuracy_settings(options: Mapping[str, Any]) -> Any:
+    from flexure.probes.accuracy import AccuracySettings
+
+    return AccuracySettings.of(options["corruption"], draws=options["draws"])
+
+
+def _check_accuracy(options: Mapping[str, Any]) -> None:
+    _accuracy_settings(options)
+
+
 def _no_passes(options: Mapping[str, Any]) -> Passes:
     """The weights alone are read."""
     return 0, 0
@@ -98,6 +114,23 @@ def _check_filters(options: Mapping[str, Any]) -> None:
     check_initialized("filters", options["initialized"])
 
 
+def _phase_diagram_passes(options: Mapping[str, Any]) -> Passes:
+    """Clean once, then two copies per draw at every point."""
+    settings = _phase_diagram_settings(options)
+    passes = 1 + 2 * settings.draws * settings.n_points
+    return passes, passes
+
+
+def _phase_diagram_settings(options: Mapping[str, Any]) -> Any:
+    from flexure.probes.phase_diagram.settings import Settings
+
+    return Settings(**{name: options[name] for name in Settings.__dataclass_fields__})
+
+
+def _check_phase_diagram(options: Mapping[str, Any]) -> None:
+    _phase_diagram_settings(options)
+
+
 def _count(modules: Any) -> int:
     return len(modules) if isinstance(modules, list | tuple) else 1
 
@@ -107,7 +140,15 @@ PROBES: Mapping[str, Probe] = MappingProxyType(
         probe.name: probe
         for probe in [
             Probe("sensitivity", "flexure.probes.sensitivity", _sensitivity_passes, _check_sensitivity),
+            Probe(
+                "phase_diagram",
+                "flexure.probes.phase_diagram",
+                _phase_diagram_passes,
+                _check_phase_diagram,
+                opt_in=True,
+            ),
             Probe("filters", "flexure.probes.filters", _no_passes, _check_filters),
+            Probe("accuracy", "flexure.probes.accuracy", _accuracy_passes, _check_accuracy),
         ]
     }
 )

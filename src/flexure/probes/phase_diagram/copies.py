@@ -46,6 +46,14 @@ class Copies:
         noisy = [torch.addcmul(self._clean, direction, self._norms(deformed)) for deformed in bent]
         return self._for_the_network(torch.cat([*bent, *noisy]))
 
+    def pictures(self, cutoff: int, temperature: float, draw: int) -> torch.Tensor:
+        """The deformed images as raw ones, for looking at."""
+        return self._as_raw(self._bent(cutoff, temperature, draw))
+
+    def originals(self) -> torch.Tensor:
+        """What those are to be compared with."""
+        return self._as_raw(self._clean)
+
     def fields(self, cutoff: int, temperature: float, draw: int) -> torch.Tensor:
         """Where each pixel looks ``(m, 2, H, W)``, pixels."""
         key = (cutoff, draw)
@@ -65,6 +73,9 @@ class Copies:
 
     def _norms(self, deformed: torch.Tensor) -> torch.Tensor:
         return match_magnitude(self._clean, deformed).to(deformed.dtype)[:, None, None, None]
+
+    def _as_raw(self, rows: torch.Tensor) -> torch.Tensor:
+        return rows if self._settings.space == "pixel" else self._mounted.raw(rows)
 
     def _for_the_network(self, rows: torch.Tensor) -> torch.Tensor:
         return self._mounted.normalized(rows) if self._settings.space == "pixel" else rows

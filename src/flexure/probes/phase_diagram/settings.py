@@ -34,6 +34,7 @@ class Settings:
         object.__setattr__(self, "cutoffs", tuple(sorted(map(_cutoff, _several("cutoffs", self.cutoffs)))))
         if isinstance(self.temperatures, numbers.Integral):
             self._whole("temperatures", 2)
+            object.__setattr__(self, "temperatures", int(self.temperatures))
         else:
             given = _several("temperatures", self.temperatures)
             object.__setattr__(self, "temperatures", tuple(sorted(map(_temperature, given))))
@@ -129,10 +130,10 @@ def _cutoff(value: Any) -> int:
     try:
         return law.check_cutoff(value)
     except ArgumentError as wrong:
-        raise ArgumentError(f"phase_diagram: cutoffs: {wrong} Use 2 or more.") from wrong
+        raise ArgumentError(f"phase_diagram: cutoffs: {wrong}") from wrong
 
 
 def _temperature(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < float(value) < math.inf:
         raise ArgumentError(f"phase_diagram: temperatures must be finite and above 0; got {value!r}.")
     return float(value)
