@@ -1,0 +1,383 @@
+"""How often is the network right, and at what loss, on clean and on noisy images?"""
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from flexure import distributed
+from flexure.bench import Mounted, mount
+from flexure.data import Batch, Images, as_images, notes_of, usable_batch
+from flexure.errors import ArgumentError, DataError, SpecimenError
+from flexure.perturb.corruption import GaussianCorruption, unit_noise
+from flexure.probes._provenance import provenance
+from flexure.recorder import OUTPUT
+from flexure.results import MEASURED, Checkpoint, Progress, Result
+from flexure.specimen import Specimen
+from flexure.stats import Moments
+
+__all__ = ["AccuracySettings", "accuracy"]
+
+QUESTION = "How often is the network right, and at what loss, on the images as they are and under noise?"
+_HINGE = "One output: its sign is the class (label 1: +1, label 0: -1); loss is the hinge loss max(0, 1 - y f)."
+_ESTIMATES = ("accuracy", "error", "loss")
+_FIRST = 8
+_NOWHERE = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True)
+class AccuracySettings:
+    """What decides the numbers.
+
+    Attributes:
+        corruption: Norms of the noise.
+        draws: Noises per image and level.
+        batch_size: Images of one forward pass, at most.
+        seed: Decides the noises.
+    """
+
+    corruption: tuple[float, ...]
+    draws: int
+    batch_size: int
+    seed: int
+
+    @classmethod
+    def of(
+        cls, corruption: float | Sequence[float], *, draws: int, batch_size: int = 64, seed: int = 0
+    ) -> "AccuracySettings":
+        """The settings, checked.
+
+        Raises:
+            ArgumentError: A level is negative, not finite or given twice, there is none, or a count is below 1.
+        """
+        levels = [corruption] if isinstance(corruption, int | float) else list(corruption)
+        if not levels:
+            raise ArgumentError("accuracy: corruption names no level; give at least one, such as 0.")
+        found = tuple(float(GaussianCorruption(level).level) for level in levels)
+        if len(set(found)) < len(found):
+            raise ArgumentError(f"accuracy: every level of corruption once; got {found}.")
+        for name, count in (("draws", draws), ("batch_size", batch_size)):
+            if not isinstance(count, int) or count < 1:
+                raise ArgumentError(f"accuracy: {name} must be a whole number of at least 1; got {count!r}.")
+        return cls(found, draws, batch_size, seed)
+
+    @property
+    def passes(self) -> int:
+        """How often the images go through the network."""
+        return sum(self.draws if level else 1 for level in self.corruption)
+
+
+def accuracy(
+    specimen: Specimen | nn.Module,
+    data: Any,
+    *,
+    corruption: float | Sequence[float] = (0.0,),
+    draws: int = 1,
+    batch_size: int = 64,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Result:
+    r"""How often is the network right, and at what loss, on the images as they are and under noise?
+
+    The class is the largest of the outputs :math:`f_k(x)`, and for an image of class :math:`c`
+
+    .. math:: \mathrm{loss} = -\ln \frac{e^{f_c(x)}}{\sum_k e^{f_k(x)}}, \qquad
+        \mathrm{error} = 1 - \mathrm{accuracy} = P\big(\arg\max_k f_k(x) \ne c\big).
+
+    A network of one output has two classes: its sign decides, labels 0 and 1 stand for :math:`y = -1` and
+    :math:`+1`, and the loss is :math:`\max(0, 1 - y f)`. Under a corruption of level :math:`\ell` the normalized images
+    are :math:`x + \ell\, g/\sqrt{C H W}`, see :class:`~flexure.perturb.corruption.GaussianCorruption`.
+
+    Args:
+        specimen: The network, or a bare module (then: no normalization, no bounds). Never written to.
+        data: What ``load`` returns, a dataset, a loader, or tensors ``(x, y)``. Label ``k`` is taken for output ``k``.
+        corruption: Levels :math:`\ell \ge 0`, the norms of the noise: one row each. 0 is the images as they are.
+        draws: Noises per image and level. The same noises serve every level, so levels differ by size alone.
+        batch_size: Images of one forward pass, at most.
+        device: Where to measure; None: where the network is.
+        dtype: Arithmetic, for example ``"float64"``; None: the network's own.
+        seed: Same seed and images, same noises, whatever the batch size, order or number of processes.
+        progress: Told after every batch of images.
+        checkpoint: Where partial sums are kept.
+
+    Returns:
+        One row per level in the order given: ``layer`` (the output), ``corruption``, ``accuracy`` and ``error`` in
+        [0, 1], ``loss`` in nats (without unit for one output), each with its standard error ``X_se`` over images, whose
+        draws are averaged first; ``n`` images with a label, ``status``, ``draws`` per image. Where there are no labels,
+        or the output is not one number per class, ``status`` says so and the estimates are NaN.
+
+        A standard error of 0 beside an accuracy of 1 means that none of the n images was wrong; it does not say that
+        none will be: up to ``3 / n`` wrong would go as unnoticed one time in twenty.
+
+    Raises:
+        ArgumentError: A level or a count is out of range.
+        DataError: A label that no output stands for, values outside the specimen's bounds, or no usable image.
+        SpecimenError: The forward pass fails, or two clean passes over the first images differ.
+
+    Cost: one image forward for level 0, ``draws`` for every other level, and 24 to begin with. Memory: a few numbers
+    per level.
+    Exact case: outputs that are all equal have a loss of ln(classes) and take the first class.
+    Source: the corruptions of Tomasini et al., How deep convolutional neural networks lose spatial information with
+        training (2022); there new noise comes with every access, here the same seed gives the same noise.
+    """
+    settings = AccuracySettings.of(corruption, draws=draws, batch_size=batch_size, seed=seed)
+    specimen, images = Specimen.of(specimen), as_images(data)
+    began = time.perf_counter()
+    with mount(specimen, device=device, dtype=dtype) as mounted:
+        origin = provenance(mounted, images, vars(settings))
+        tally = _measure(mounted, images, settings, _Ledger(checkpoint, _identity(origin)), progress)
+    found = _Tally.merged([_Tally.of(part) for part in distributed.gather(tally.arrays())])
+    if len(found.skipped) == len(images):
+        first, reason = min(found.skipped.items())
+        raise DataError(f"{images.name}: none of its {len(images)} images can be used (image {first}: {reason}).")
+    origin |= {"passes": settings.passes, "seconds": round(time.perf_counter() - began, 2)}
+    units = {"corruption": "norm of the noise", "accuracy": "fraction", "error": "fraction", "n": "images"}
+    units |= {"loss": "hinge" if found.outputs == 1 else "nats", "draws": "draws per image"}
+    units |= {f"{name}_se": units[name] for name in _ESTIMATES}
+    notes = (*notes_of(images), *_notes(found, images))
+    return Result("accuracy", QUESTION, _table(found, settings), units=units, provenance=origin, notes=notes)
+
+
+@dataclass(eq=False)
+class _Tally:
+    """Everything kept while images go through: what adds up, and what must be said.
+
+    Attributes:
+        moments: Of (right, loss) per level; both are means over an image's draws.
+        left_out: Images per level whose loss was not finite ``(levels,)``.
+        first: The lowest index among them.
+        unlabelled: Images without a label.
+        outputs: Outputs of the network; 0 before the first pass.
+        reason: Why nothing can be measured.
+        skipped: Index and reason of each image that could not be used.
+    """
+
+    moments: Moments
+    left_out: np.ndarray
+    first: np.ndarray
+    unlabelled: int = 0
+    outputs: int = 0
+    reason: str = ""
+    skipped: dict[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def empty(cls, levels: int) -> "_Tally":
+        """Nothing yet."""
+        return cls(Moments.empty(levels, 2), np.zeros(levels, np.int64), np.full(levels, _NOWHERE))
+
+    def add(self, z: torch.Tensor, index: torch.Tensor) -> None:
+        """Count a batch: ``z (levels, b, 2)``."""
+        keep = z.isfinite().all(2)
+        self.moments = self.moments.merge(Moments.of(z, keep))
+        bad, numbers = ~keep.numpy(), index.cpu().numpy()
+        self.left_out = self.left_out + bad.sum(1)
+        self.first = np.minimum(self.first, np.where(bad, numbers, _NOWHERE).min(1))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """As arrays, for storage and for sending."""
+        words = [self.unlabelled, self.outputs, self.reason, list(self.skipped.items())]
+        said = np.frombuffer(json.dumps(words).encode(), dtype=np.uint8)
+        names = ("n", "mean", "products")
+        sums = {name: part.numpy() for name, part in zip(names, self.moments.arrays(), strict=True)}
+        return {**sums, "left_out": self.left_out, "first": self.first, "said": said}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> "_Tally":
+        """Back from :meth:`arrays`."""
+        moments = Moments(*(torch.from_numpy(arrays[name].copy()) for name in ("n", "mean", "products")))
+        unlabelled, outputs, reason, skipped = json.loads(arrays["said"].tobytes())
+        return cls(moments, arrays["left_out"], arrays["first"], unlabelled, outputs, reason, dict(map(tuple, skipped)))
+
+    @classmethod
+    def merged(cls, parts: Sequence["_Tally"]) -> "_Tally":
+        """Those of all processes together."""
+        return cls(
+            Moments.merged([part.moments for part in parts]),
+            np.sum([part.left_out for part in parts], axis=0),
+            np.min([part.first for part in parts], axis=0),
+            sum(part.unlabelled for part in parts),
+            max(part.outputs for part in parts),
+            next((part.reason for part in parts if part.reason), ""),
+            {index: reason for part in parts for index, reason in part.skipped.items()},
+        )
+
+
+class _Ledger:
+    """Where a process leaves its sums, and where it left them when it was stopped."""
+
+    def __init__(self, checkpoint: Checkpoint | None, settings: Mapping[str, Any]) -> None:
+        self.checkpoint, self.settings = checkpoint, settings
+
+    def load(self, levels: int) -> tuple[_Tally, int]:
+        """The sums to go on from and the batch that comes next; nothing and 0 where there are none."""
+        saved = self.checkpoint.load(self.settings) if self.checkpoint is not None else None
+        return (_Tally.empty(levels), 0) if saved is None else (_Tally.of(saved), int(saved["cursor"]))
+
+    def save(self, arrays: Mapping[str, np.ndarray], cursor: int, *, force: bool = False) -> None:
+        """Keep the sums of the first ``cursor`` batches."""
+        if self.checkpoint is not None:
+            self.checkpoint.save(self.settings, {**arrays, "cursor": np.array(cursor)}, force=force)
+
+
+def _identity(origin: Mapping[str, Any]) -> dict[str, Any]:
+    """What partial sums belong to: everything that decides the numbers, and how the work was split."""
+    names = ("settings", "seed", "specimen", "data", "versions", "device", "dtype", "threads")
+    split = {"rank": distributed.rank(), "world_size": distributed.world_size()}
+    return {name: origin[name] for name in names} | split
+
+
+def _measure(
+    mounted: Mounted, images: Images, settings: AccuracySettings, ledger: _Ledger, progress: Progress | None
+) -> _Tally:
+    """The sums over the images of this process."""
+    mine = distributed.shard(range(len(images)))
+    batches = [mine[start : start + settings.batch_size] for start in range(0, len(mine), settings.batch_size)]
+    tally, done = ledger.load(len(settings.corruption))
+    kept = tally.arrays()
+    if mounted.specimen.task == "features":
+        tally.reason = "features, not one output per class"
+        return tally
+    try:
+        for positions in batches[done:]:
+            _count(tally, mounted, images, usable_batch(images, positions, mounted), settings)
+            kept, done = tally.arrays(), done + 1
+            if progress is not None:
+                progress(done, len(batches))
+            ledger.save(kept, done)
+    except KeyboardInterrupt:
+        ledger.save(kept, done, force=True)
+        raise
+    return tally
+
+
+def _count(tally: _Tally, mounted: Mounted, images: Images, batch: Batch, settings: AccuracySettings) -> None:
+    """Pass a batch through the network at every level and count what comes out."""
+    known = batch.y >= 0
+    tally.skipped |= dict(batch.skipped)
+    tally.unlabelled += int((~known).sum())
+    x, y, index = batch.x[known], batch.y[known], batch.index[known]
+    if tally.reason or not len(y):
+        return
+    clean = mounted.normalized(x)
+    if not tally.outputs and not _look(tally, mounted, clean):
+        return
+    _refuse_labels(y, index, max(tally.outputs, 2), mounted, images)
+    z = torch.zeros(len(settings.corruption), len(y), 2, dtype=torch.float64)
+    for draw in range(settings.draws if any(settings.corruption) else 1):
+        noise = unit_noise(clean, index, seed=settings.seed, draw=draw) if any(settings.corruption) else None
+        for place, level in enumerate(settings.corruption):
+            if level and noise is not None:
+                z[place] += _scores(_forward(mounted, clean + level * noise), y) / settings.draws
+            elif draw == 0:
+                z[place] = _scores(_forward(mounted, clean), y)
+    tally.add(z, index)
+
+
+def _look(tally: _Tally, mounted: Mounted, clean: torch.Tensor) -> bool:
+    """Whether the network gives one number per class, found out on its first images; refuses one that is not steady."""
+    some = clean[:_FIRST]
+    output = _forward(mounted, some)
+    if not output.is_floating_point() or output.ndim not in (1, 2) or len(output) != len(some) or not output.numel():
+        shape = "×".join(map(str, output.shape[1:])) or "one number"
+        tally.reason = f"the output is {str(output.dtype).removeprefix('torch.')} {shape}, not one number per class"
+        return False
+    tally.outputs = output.shape[1] if output.ndim == 2 else 1
+    _refuse_unsteady(mounted, some, output)
+    return True
+
+
+def _refuse_unsteady(mounted: Mounted, some: torch.Tensor, output: torch.Tensor) -> None:
+    scale = output.double().square().mean().sqrt()
+    again = {"the same images": (_forward(mounted, some), 1e-5)}
+    if len(some) > 1:
+        again["the same images in batches of another size"] = (torch.cat([*map(mounted.forward, some.chunk(2))]), 1e-3)
+    for what, (other, allowed) in again.items():
+        gap = float((other.double() - output.double()).abs().max() / scale)
+        if gap > max(allowed, 16 * torch.finfo(output.dtype).eps):
+            raise SpecimenError(
+                f"{mounted.specimen.name}: two passes over {what} differ by {gap:.1e} of the output's root mean square "
+                f"({allowed:.0e} is allowed). Is there dropout that stays on, or a batch norm without running "
+                "statistics? `flexure layers` names the op."
+            )
+
+
+def _refuse_labels(y: torch.Tensor, index: torch.Tensor, classes: int, mounted: Mounted, images: Images) -> None:
+    wrong = (y >= classes).nonzero().flatten()
+    if len(wrong):
+        raise DataError(
+            f"{images.name}: image {int(index[wrong[0]])} has label {int(y[wrong[0]])}; {mounted.specimen.name} has "
+            f"outputs for labels 0 to {classes - 1}. Other data, or a network with num_classes={int(y.max()) + 1}?"
+        )
+
+
+def _forward(mounted: Mounted, rows: torch.Tensor) -> torch.Tensor:
+    """The output; in halves where the GPU's memory does not hold the whole."""
+    try:
+        return mounted.forward(rows)
+    except torch.cuda.OutOfMemoryError as wrong:
+        if len(rows) == 1:
+            raise SpecimenError(
+                f"{mounted.specimen.name}: out of memory for a single image. Use smaller images or device='cpu'."
+            ) from wrong
+    torch.cuda.empty_cache()
+    return torch.cat([_forward(mounted, half) for half in rows.chunk(2)])
+
+
+def _scores(output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Whether each image's class was found, and its loss: ``(b, 2)``, float64, on the CPU."""
+    f, y = output.cpu().double(), y.cpu()
+    if f.ndim == 1 or f.shape[1] == 1:
+        f = f.flatten()
+        return torch.stack([(f > 0) == (y == 1), (1 - (2 * y - 1) * f).clamp(min=0)], 1)
+    return torch.stack([f.argmax(1) == y, F.cross_entropy(f, y, reduction="none")], 1)
+
+
+def _table(found: _Tally, settings: AccuracySettings) -> pd.DataFrame:
+    mean = found.moments.mean
+    errors = (torch.diagonal(found.moments.covariance, dim1=1, dim2=2) / found.moments.n[:, None]).sqrt()
+    rows = []
+    for place, level in enumerate(settings.corruption):
+        status = _status(found, place)
+        right, loss, right_se, loss_se = (
+            (*mean[place].tolist(), *errors[place].tolist()) if status == MEASURED else [math.nan] * 4
+        )
+        values = {"accuracy": (right, right_se), "error": (1 - right, right_se), "loss": (loss, loss_se)}
+        row: dict[str, Any] = {"layer": OUTPUT, "corruption": level}
+        for name in _ESTIMATES:
+            row |= {name: values[name][0], f"{name}_se": values[name][1]}
+        row |= {"n": int(found.moments.n[place]), "status": status, "draws": settings.draws if level else 1}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _status(found: _Tally, place: int) -> str:
+    """How the measurement at a level ended."""
+    if left_out := int(found.left_out[place]):
+        return f"non-finite at image {found.first[place]}" + (f" and {left_out - 1} more" if left_out > 1 else "")
+    return found.reason or (MEASURED if found.moments.n[place] else "no labels")
+
+
+def _notes(found: _Tally, images: Images) -> list[str]:
+    notes, n = [], len(images)
+    if found.skipped:
+        named = "; ".join(f"image {index}: {found.skipped[index]}" for index in sorted(found.skipped)[:3])
+        notes.append(f"{len(found.skipped)} of {n} images could not be used and are left out ({named}).")
+    if 0 < found.unlabelled < n - len(found.skipped):
+        notes.append(f"{found.unlabelled} of {n} images have no label and are left out.")
+    if found.outputs == 1:
+        notes.append(_HINGE)
+    named = len(images.classes) if images.classes is not None else 0
+    if named and found.outputs and named != max(found.outputs, 2):
+        notes.append(f"The data name {named} classes, the network has {found.outputs} outputs: label k is output k.")
+    return notes
