@@ -160,4 +160,7 @@ def reseed(seed: int, step: int) -> None:
     word, other = rng.key(seed, f"training step {step}")
     random.seed(word)
     np.random.seed(word)  # noqa: NPY002
-    torch.manual_seed((other >> 1 << 32) + word)
+    whole = (other >> 1 << 32) + word
+    torch.default_generator.manual_seed(whole)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(whole)
