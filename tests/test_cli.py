@@ -15,8 +15,9 @@ from rich.console import Console
 
 import flexure
 from flexure import cli
-from flexure.cli.show import _estimate, as_table, say
+from flexure.cli.show import _estimate, _summary, as_table, say
 from flexure.cli.watch import Watch
+from flexure.results import Result
 from flexure.runs.spec import Spec
 
 DIGITS = ["lenet5", "--data", "digits", "--limit", "12"]
@@ -77,6 +78,52 @@ def test_a_comparison_has_its_own_column(capsys):
     shown = capsys.readouterr().out
     assert re.search(r"^output +initialized +measured", shown, re.M)
     assert re.search(r"^sensitivity R +[\d.]+ ± [\d.]+ +[\d.]+ ± [\d.]+ *$", shown, re.M)
+
+
+def told(table, **columns):
+    """What the terminal shows of a result, line by line, without spaces at the end."""
+    result = Result("filters", "?", table.assign(**columns))
+    with (console := Console(width=100)).capture() as capture:
+        console.print(_summary(result, "before training", "after training"))
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+def layers_table(count):
+    index = [0.5] * count
+    table = pd.DataFrame({"layer": [f"conv{i}" for i in range(count)], "pooling_index": index, "status": "measured"})
+    return table.assign(pooling_index_se=0.01, frequency=0.3, frequency_se=0.1)
+
+
+def test_a_result_whose_rows_are_layers_shows_them_by_name():
+    assert told(layers_table(2)) == [
+        "filters pooling_index  after training",
+        "conv0                  0.500 ± 0.010",
+        "conv1                  0.500 ± 0.010",
+    ]
+    assert told(layers_table(1), pooling_index_init=0.1, pooling_index_init_se=0.02) == [
+        "filters pooling_index  before training  after training",
+        "conv0                  0.100 ± 0.020    0.500 ± 0.010",
+    ]
+
+
+@pytest.mark.parametrize(("count", "shown"), [(8, 8), (9, 9), (53, 9)])
+def test_of_a_deep_network_the_layers_at_either_end_are_shown(count, shown):
+    names = [line.split("  ")[0] for line in told(layers_table(count))[1:]]
+    assert len(names) == shown and names[:4] == [f"conv{i}" for i in range(4)] and names[-1] == f"conv{count - 1}"
+    assert (f"({count - 8} more layers)" in names) == (count > 8)
+
+
+def test_layers_without_a_number_are_left_out_and_where_all_are_the_reason_is_told():
+    one = layers_table(2).assign(pooling_index=[float("nan"), 0.5])
+    assert [line.split()[0] for line in told(one)[1:]] == ["conv1"]
+    none = one.assign(pooling_index=float("nan"), status="1×1: one mode only")
+    assert told(none) == ["filters: nothing to measure (1×1: one mode only)"]
+    assert told(layers_table(0)) == ["None"]
+
+
+def test_what_was_trained_is_titled_so():
+    table = pd.DataFrame({"layer": ["conv", "output"], "R": [1.0, 0.2], "R_se": 0.1, "R_init": 0.7, "R_init_se": 0.1})
+    assert told(table) == ["output     before training  after training", "filters R  0.70 ± 0.10      0.20 ± 0.10"]
 
 
 @pytest.mark.parametrize(

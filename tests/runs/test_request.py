@@ -22,7 +22,7 @@ def here(tmp_path, monkeypatch) -> Path:
 
 
 def test_flags_alone_make_a_run_in_a_fresh_folder(here):
-    asked = request({**NET, "limit": 20}, settings=["sensitivity.draws=2"])
+    asked = request({**NET, "limit": 20}, settings=["sensitivity.draws=2"], probes=["sensitivity"])
     assert (asked.out, asked.resume, asked.demo) == (Path("runs/lenet5-digits"), False, False)
     assert asked.spec == Spec(**NET, limit=20, probes={"sensitivity": {"draws": 2}})
     (here / "runs" / "lenet5-digits").mkdir(parents=True)
@@ -52,7 +52,7 @@ def test_a_file_of_a_run_is_held_to_its_hashes_until_something_else_is_asked():
         ({"model": "lenet4", "data": "digits"}, {}, "no model 'lenet4'. Did you mean 'lenet5'?"),
         ({"data": "digits", "image_size": 8}, {}, "--data, --image-size without a MODEL: say which network"),
         (NET, {"probes": ["sensitiv"]}, "no probe 'sensitiv'. Did you mean 'sensitivity'?"),
-        (NET, {"settings": ["filters.n=1"]}, "no probe 'filters'."),
+        (NET, {"settings": ["filter.n=1"]}, "no probe 'filter'."),
         (NET, {"settings": ["sensitivity.drws=1"]}, "no option 'drws'. Did you mean 'draws'?"),
         ({}, {"settings": ["sensitivity.drws=1"]}, "no option 'drws'. Did you mean 'draws'?"),
         ({"seed": -1}, {}, "seed: expected greater than or equal to 0; got -1."),
@@ -72,7 +72,7 @@ def test_there_must_be_a_run_to_go_on_with():
 
 def test_a_folder_is_enough_to_go_on():
     said = []
-    first = request({**NET, "limit": 12}, out="mine")
+    first = request({**NET, "limit": 12}, out="mine", probes=["sensitivity"])
     first.carry_out(say=said.append)
     again = request({}, out="mine", resume=True)
     assert again.spec == Spec.read("mine/spec.yaml")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["as_table", "is_main", "numbers", "page", "say", "show", "stderr", "stdout"]
 
+_LAYERS = 8  # of a table with a row per layer, at most
+
 
 def page(folders: Iterable[Path], to: Path, title: str | None = None) -> Path:
     """Draw the page of these folders; returns where it lies."""
@@ -27,26 +29,54 @@ def page(folders: Iterable[Path], to: Path, title: str | None = None) -> Path:
 
 
 def show(run: "Run") -> None:
-    """The last row of every result, which is the network's output, and where everything lies."""
+    """What every result comes down to: the output's row, or a row per layer; and where everything lies."""
     if not is_main() or run.folder is None or not run.results:
         return
+    titles = ("before training", "after training") if "initial" in run.spec else ("initialized", "measured")
     for result in run.results.values():
-        stdout().print(_output_table(result, "before training" if "initial" in run.spec else "initialized"))
+        if (summary := _summary(result, *titles)) is not None:
+            stdout().print(summary)
         for note in result.notes:
             print(f"note: {note}")
     print(f"run folder: {run.folder}")
     print(f"page: {page([run.folder], run.folder / 'report.html')}")
 
 
-def _output_table(result: "Result", other: str) -> Table:
+def _summary(result: "Result", before: str, after: str) -> "Table | Text | None":
+    """The output's estimates where there is an output, else the first estimate of every layer; None: no rows."""
+    rows = result.to_frame()
+    names = [name for name in map(str, rows) if f"{name}_se" in rows and not name.endswith("_init")]
+    if rows.empty or not names:
+        return None
+    if "layer" not in rows or rows["layer"].iloc[-1] == "output":
+        return _output_table(result.probe, rows.iloc[-1], names, before, after)
+    known = rows[rows[names[0]].notna()]
+    if known.empty:
+        return Text(f"{result.probe}: nothing to measure ({rows['status'].iloc[-1]})")
+    return _layers_table(f"{result.probe} {names[0]}", known, names[0], before, after)
+
+
+def _output_table(probe: str, last: Any, names: list[str], before: str, after: str) -> Table:
     """Estimates at the output: a row each, beside those of initialized networks where there are any."""
-    last = result.to_frame().iloc[-1]
-    names = [name for name in last.index if f"{name}_se" in last.index and not name.endswith("_init")]
     compared = any(f"{name}_init" in last.index for name in names)
-    table = Table("output", *([other] if compared else []), "measured", box=None, pad_edge=False)
+    table = Table("output", *([before] if compared else []), after, box=None, pad_edge=False)
     for name in names:
-        before = [_estimate(last, f"{name}_init")] if compared else []
-        table.add_row(Text(f"{result.probe} {name}"), *before, _estimate(last, name))
+        initial = [_estimate(last, f"{name}_init")] if compared else []
+        table.add_row(Text(f"{probe} {name}"), *initial, _estimate(last, name))
+    return table
+
+
+def _layers_table(title: str, rows: Any, name: str, before: str, after: str) -> Table:
+    """One estimate, a row per layer; of a deep network those at either end."""
+    compared = f"{name}_init" in rows
+    table = Table(title, *([before] if compared else []), after, box=None, pad_edge=False)
+    left_out = max(len(rows) - _LAYERS, 0)
+    for number, (_, row) in enumerate(rows.iterrows()):
+        if left_out and number == _LAYERS // 2:
+            table.add_row(Text(f"({left_out} more layers)"))
+        if not left_out or not 0 <= number - _LAYERS // 2 < left_out:
+            initial = [_estimate(row, f"{name}_init")] if compared else []
+            table.add_row(Text(str(row["layer"])), *initial, _estimate(row, name))
     return table
 
 
