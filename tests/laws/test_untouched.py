@@ -70,6 +70,7 @@ GAUGES = {
     "changes its weights": lambda: gauge.Calls(lambda net, x: (net.conv.weight.data.mul_(2), x)[1]),
 }
 PROBES = {
+    "accuracy": lambda net, x: flexure.accuracy(net, (x, torch.arange(len(x)) % 5), corruption=[0, 1]),
     "layers": lambda net, x: flexure.layers(net, x),
     "layers, by blocks": lambda net, x: flexure.layers(net, x, blocks=True),
     "sensitivity": lambda net, x: flexure.sensitivity(net, x, batch_size=12),
