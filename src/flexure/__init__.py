@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flexure.analysis.compare import compare
     from flexure.charts import chart
     from flexure.data import load
     from flexure.errors import (
@@ -41,6 +42,7 @@ __all__ = [
     "SpecimenError",
     "accuracy",
     "chart",
+    "compare",
     "examine",
     "filters",
     "layers",
@@ -65,6 +67,7 @@ _WHERE = {
     "SpecimenError": "flexure.errors",
     "accuracy": "flexure.probes.accuracy",
     "chart": "flexure.charts",
+    "compare": "flexure.analysis.compare",
     "examine": "flexure.runs.examine",
     "filters": "flexure.probes.filters",
     "layers": "flexure.probes.layers",

@@ -3,13 +3,16 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flexure.charts import sensitivity
+from flexure.charts import compare, sensitivity
 from flexure.errors import ArgumentError, nearest
 from flexure.results import Result
 
 __all__ = ["DRAWN", "chart", "label_of"]
 
-DRAWN: dict[str, Callable[..., Any]] = {"sensitivity": sensitivity.draw}
+DRAWN: dict[str, Callable[..., Any]] = {
+    "sensitivity": sensitivity.draw,
+    "compare": compare.draw,
+}
 
 
 def chart(
