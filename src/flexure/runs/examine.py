@@ -23,7 +23,7 @@ from flexure.runs.options import Options, check_options
 from flexure.runs.spec import Spec
 from flexure.specimen import Specimen
 
-__all__ = ["IncompleteRunError", "examine", "examine_spec", "plan"]
+__all__ = ["IncompleteRunError", "Listener", "earlier", "examine", "examine_into", "examine_spec", "plan"]
 
 Listener = Callable[[str], Progress]
 
@@ -121,12 +121,47 @@ def examine_spec(
         progress: As for :func:`examine`.
         command: The command that made the run, for the page.
     """
+    return _examination(spec, specimen, images, initial, progress, command).carry_out(out, resume=resume)
+
+
+def examine_into(
+    folder: RunFolder,
+    spec: Spec,
+    specimen: Specimen,
+    images: Images,
+    *,
+    about: dict[str, Any],
+    initial: nn.Module | None = None,
+    progress: Listener | None = None,
+) -> Run:
+    """The same in a folder that is held already, whatever kind of run it holds.
+
+    Args:
+        folder: The folder; results that lie in it are not asked for again.
+        spec: What is asked for.
+        specimen: The network.
+        images: The images.
+        about: What ``env.json`` says.
+        initial: The network before training.
+        progress: As for :func:`examine`.
+    """
+    return _examination(spec, specimen, images, initial, progress, None).measure(folder, about)
+
+
+def _examination(
+    spec: Spec,
+    specimen: Specimen,
+    images: Images,
+    initial: nn.Module | None,
+    progress: Listener | None,
+    command: str | None,
+) -> "_Examination":
     chosen = {name: spec.probes.get(name, {}) for name in spec.probes or check_probes(())}
     options = check_options(chosen)
     if initial is not None:
         options = {name: _compared(name, own, initial) for name, own in options.items()}
     spec = spec.model_copy(update={"probes": _plain(chosen)})
-    return _Examination(spec, specimen, images, options, progress, command).carry_out(out, resume=resume)
+    return _Examination(spec, specimen, images, options, progress, command)
 
 
 def plan(options: Mapping[str, Mapping[str, Any]], images: int, *, initial: bool = False) -> list[str]:
@@ -171,9 +206,13 @@ class _Examination:
             command=self.command,
         )
         with self._folder(out, resume) as folder:
-            about |= _earlier(folder) if folder else {}
-            results, errors = self._ask_all(folder, about)
-            run = self._run(folder, results, about)
+            about |= earlier(folder) if folder else {}
+            return self.measure(folder, about)
+
+    def measure(self, folder: RunFolder | None, about: dict[str, Any]) -> Run:
+        """Ask what is left to be asked, with the folder at hand."""
+        results, errors = self._ask_all(folder, about)
+        run = self._run(folder, results, about)
         if errors:
             raise _summary(errors, run)
         return run

@@ -123,6 +123,8 @@ def _sentences(
             yield f"{at}no field {where!r}. {nearest(where, cls.model_fields)}"
         elif found[0]["type"] == "missing":
             yield f"{at}{where!r} is missing."
+        elif found[0]["type"] == "value_error":
+            yield f"{at}{found[0]['ctx']['error']}"
         else:
             yield f"{at}{where}: expected {expectations(found)}; got {found[0]['input']!r}."
 

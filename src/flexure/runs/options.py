@@ -11,7 +11,7 @@ from flexure.errors import ArgumentError, nearest
 from flexure.probes import PROBES, check_probes
 from flexure.runs.fields import expectations
 
-__all__ = ["check_options", "merge_settings", "parse_settings"]
+__all__ = ["check_options", "converted", "merge_settings", "parse_settings"]
 
 Options = dict[str, dict[str, Any]]
 COMMON = {"batch_size": "--batch-size", "device": "--device", "dtype": "--dtype", "seed": "--seed"}
@@ -93,12 +93,17 @@ def _check(probe: str, function: Callable[..., Any], given: Mapping[str, Any]) -
             raise ArgumentError(f"{probe}.{option}: the same for all probes; use {COMMON[option]} ({option}=).")
         if option not in valid:
             raise ArgumentError(f"{probe}: no option {option!r}. {nearest(option, valid)}")
-    found = {option: _convert(f"{probe}.{option}", hints.get(option, Any), value) for option, value in given.items()}
+    found = {option: converted(f"{probe}.{option}", hints.get(option, Any), value) for option, value in given.items()}
     PROBES[probe].refuse(found)
     return found
 
 
-def _convert(where: str, hint: Any, value: Any) -> Any:
+def converted(where: str, hint: Any, value: Any) -> Any:
+    """The value as what a type hint declares.
+
+    Raises:
+        ArgumentError: It cannot be made that; ``where`` names it.
+    """
     adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
     readings = [value, str(value)] if isinstance(value, int | float) else [value]
     problems = []

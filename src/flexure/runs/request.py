@@ -21,7 +21,7 @@ from flexure.runs.options import merge_settings, parse_settings
 from flexure.runs.spec import Spec, check_names
 from flexure.specimen import Specimen
 
-__all__ = ["Request", "prepare", "request"]
+__all__ = ["Request", "Say", "describe_network", "prepare", "request", "threads"]
 
 Say = Callable[[str], None]
 _Numbers = tuple[tuple[float, ...], tuple[float, ...]]
@@ -59,7 +59,7 @@ class Request:
         """
         if distributed.is_main():
             RunFolder.check(self.out, self.spec, resume=self.resume)
-        with _threads(self.spec.threads):
+        with threads(self.spec.threads):
             if self.demo:
                 told = progress("training") if progress is not None else None
                 demo.train(self.out, seed=self.spec.seed, progress=told, say=say)
@@ -67,7 +67,7 @@ class Request:
 
     def _measure(self, progress: Listener | None, say: Say) -> Run:
         specimen, images, initial = prepare(self.spec)
-        say(f"network: {_network(specimen)}")
+        say(f"network: {describe_network(specimen)}")
         say(f"images: {len(images):,} of {images.name}")
         left = {name: options for name, options in self.spec.probes.items() if not self._has(name)}
         for sentence in plan(left, len(images), initial=initial is not None) or ["nothing is left to be measured"]:
@@ -176,7 +176,8 @@ def _folder(out: str | os.PathLike | None, default: Path, resume: bool) -> Path:
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def threads(count: int | None) -> Iterator[None]:
+    """So many CPU threads inside, as before outside; None changes nothing."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:
@@ -185,7 +186,8 @@ def _threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _network(specimen: Specimen) -> str:
+def describe_network(specimen: Specimen) -> str:
+    """Name, size and normalization of a network in a sentence."""
     parameters = sum(p.numel() for p in specimen.model.parameters())
     pixels = "taken as they are"
     if specimen.normalize is not None:
