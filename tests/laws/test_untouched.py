@@ -75,6 +75,7 @@ PROBES = {
     "layers, by blocks": lambda net, x: flexure.layers(net, x, blocks=True),
     "sensitivity": lambda net, x: flexure.sensitivity(net, x, batch_size=12),
     "sensitivity in float64": lambda net, x: flexure.sensitivity(net, x, dtype="float64"),
+    "filters": lambda net, x: flexure.filters(net),
     "sensitivity by batch statistics": lambda net, x: flexure.sensitivity(net, x, batch_norm="batch"),
 }
 
