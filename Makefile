@@ -43,7 +43,7 @@ format: $(STAMP)  ## put the code into shape
 	@$(BIN)/ruff format
 
 clean:  ## remove the environment and everything that was built; run folders stay
-	rm -rf $(VENV) .venv-vision build dist docs/_build .pytest_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) .venv-extras build dist docs/_build .pytest_cache .ruff_cache .hypothesis .benchmarks
 	find src tests benchmarks -name __pycache__ -type d -exec rm -rf {} +
 
 # Torch goes first: left to itself, pip may pick another version of it for the rest and download gigabytes twice.

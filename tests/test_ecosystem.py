@@ -9,7 +9,7 @@ import pytest
 from flexure import ecosystem
 from flexure.errors import FlexureError, MissingPackageError
 
-GETTERS = {"torchvision": "vision", "timm": "vision", "datasets": "hub"}
+GETTERS = {"torchvision": "vision", "timm": "vision", "datasets": "hub", "ray": "ray"}
 
 
 @pytest.fixture

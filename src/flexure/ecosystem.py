@@ -8,7 +8,7 @@ from types import ModuleType
 
 from flexure.errors import MissingPackageError
 
-__all__ = ["datasets", "timm", "torchvision"]
+__all__ = ["datasets", "ray", "timm", "torchvision"]
 
 _OPERATORS = ("nms", "qnms")
 _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
@@ -46,6 +46,12 @@ def datasets() -> ModuleType:
     """The package datasets of Hugging Face."""
     with _explained("datasets", "hub"):
         return importlib.import_module("datasets")
+
+
+def ray() -> ModuleType:
+    """The package Ray."""
+    with _explained("ray", "ray"):
+        return importlib.import_module("ray")
 
 
 @contextlib.contextmanager

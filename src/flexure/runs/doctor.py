@@ -19,6 +19,7 @@ MISSING = "missing"
 _WHAT_FOR = {
     "vision": "models and data sets of timm and torchvision",
     "hub": "data sets of Hugging Face (hub:NAME)",
+    "ray": "sweeps over many machines (flexure sweep --ray)",
 }
 
 
