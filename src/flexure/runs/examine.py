@@ -279,7 +279,7 @@ def _describe(folder: RunFolder | None, about: Mapping[str, Any]) -> None:
         folder.describe(about)
 
 
-def _earlier(folder: RunFolder) -> dict[str, Any]:
+def earlier(folder: RunFolder) -> dict[str, Any]:
     """What the folder says about the parts of the run before this one; the first command stays the run's command."""
     path = folder.path / "env.json"
     if not path.is_file():
