@@ -1,5 +1,6 @@
 """The law of maximum-entropy fields: the tables of the papers, inverses, exact displacements, shapes of any kind."""
 
+import itertools
 import math
 
 import hypothesis.strategies as st
@@ -156,3 +157,21 @@ def test_waves_end_in_exact_zeros():
     slopes = law.wave_numbers(5, 13)[:, None] * law.cosines(5, 13)
     middle = (waves[:, 7] - waves[:, 5]) / 2
     assert torch.allclose(middle, slopes[:, 6] * torch.sinc(law.wave_numbers(5, 13) / math.pi), atol=1e-14)
+
+
+@pytest.mark.parametrize("cutoff", [2, 3, 5, 15])
+@pytest.mark.parametrize("size", [32, (28, 40), 224])
+def test_a_grid_of_temperatures_reaches_beyond_the_band_on_both_sides_in_equal_ratios(cutoff, size):
+    low, high = law.temperature_range(cutoff, size)
+    grid = law.temperature_grid(cutoff, size, 30)
+    assert len(grid) == 30 and grid[0] == low / 15 and grid[-1] == 2 * high
+    ratios = [after / before for before, after in itertools.pairwise(grid)]
+    assert ratios == pytest.approx([(30 * high / low) ** (1 / 29)] * 29, rel=1e-12)
+    assert law.nominal_displacement(grid[0], cutoff, size) == pytest.approx(0.5 / math.sqrt(15))
+
+
+def test_a_grid_of_temperatures_needs_two_and_room_between_them():
+    with pytest.raises(ArgumentError, match="2 of them or more; got 1"):
+        law.temperature_grid(3, 32, 1)
+    with pytest.raises(ArgumentError, match="cutoff 200 leaves no temperatures between"):
+        law.temperature_grid(200, 32)
