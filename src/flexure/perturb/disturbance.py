@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
 from flexure.bench import Mounted
-from flexure.perturb.noise import match_magnitude, sphere
+from flexure.perturb.noise import NOISES, match_magnitude
 
 __all__ = ["Disturbance", "Transform"]
 
 
+@runtime_checkable
 class Transform(Protocol):
     """How an image is bent: a :class:`~flexure.Diffeomorphism`, or anything else that can be called like one."""
 
@@ -33,6 +34,7 @@ class Disturbance:
         sigma: Norm of the noise where it is fixed.
         space: ``"normalized"`` (what the network sees) or ``"pixel"`` (what the file holds).
         seed: The run's seed.
+        noise: ``"sphere"`` (of uniform direction) or ``"rectified"`` (normal numbers, the negative ones made 0).
     """
 
     transform: Transform
@@ -40,6 +42,7 @@ class Disturbance:
     sigma: float | None = None
     space: str = "normalized"
     seed: int = 0
+    noise: str = "sphere"
 
     def copies(self, mounted: Mounted, x: torch.Tensor, index: torch.Tensor, draws: Sequence[int]) -> torch.Tensor:
         """Rows ``[clean; deformed per draw; noisy per draw]`` of raw images ``x (m, C, H, W)``, normalized."""
@@ -52,4 +55,4 @@ class Disturbance:
 
     def _noise(self, clean: torch.Tensor, deformed: torch.Tensor, index: torch.Tensor, draw: int) -> torch.Tensor:
         magnitude = match_magnitude(clean, deformed, match=self.match, sigma=self.sigma)
-        return sphere(clean, index, seed=self.seed, draw=draw, magnitude=magnitude)
+        return NOISES[self.noise](clean, index, seed=self.seed, draw=draw, magnitude=magnitude)

@@ -9,7 +9,7 @@ from flexure import rng
 from flexure.errors import ArgumentError, nearest
 from flexure.stats import squared_norms
 
-__all__ = ["MATCHES", "match_magnitude", "sphere"]
+__all__ = ["MATCHES", "NOISES", "match_magnitude", "rectified", "sphere"]
 
 PURPOSE = "noise"
 
@@ -47,14 +47,46 @@ def sphere(
     Cost: one normal number per pixel and channel.
     Exact case: :math:`\|\eta\| = \sigma` for every image, to rounding.
     """
-    if len(index) != len(like):
-        raise ArgumentError(f"noise: {len(like)} images need as many indices; got {len(index)}.")
     dtype = like.dtype if dtype is None else dtype
-    working = torch.promote_types(dtype, torch.float32)
-    count = like[0].numel() if len(like) else 0
-    g = rng.normal(count, seed=seed, purpose=PURPOSE, index=index.to(like.device), draw=draw, dtype=working)
+    g = _normals(like, index, seed, draw, dtype)
     scale = _per_image(magnitude, like) / squared_norms(g).sqrt_()
-    g *= scale.to(working)[:, None]
+    g *= scale.to(g.dtype)[:, None]
+    return g.view(like.shape).to(dtype)
+
+
+def rectified(
+    like: torch.Tensor,
+    index: torch.Tensor,
+    *,
+    seed: int,
+    draw: int | torch.Tensor = 0,
+    magnitude: float | torch.Tensor = 1.0,
+    dtype: torch.dtype | None = None,
+) -> torch.Tensor:
+    r"""What is noise that only ever brightens, as a rectifying layer would pass it on?
+
+    .. math:: \eta_j = \max(0, g_j), \qquad g_j \sim N(0, s^2), \qquad s^2 = \sigma^2 / d
+
+    for each of the :math:`d` numbers of an image, with the very normals that :func:`sphere` scales to the norm σ: its
+    mean is :math:`s/\sqrt{2\pi}`, not 0, and its mean square half of that of the sphere.
+
+    Args:
+        like: As for :func:`sphere`, like all arguments but one.
+        index: Image indices.
+        seed: The run's seed.
+        draw: Number of the draw.
+        magnitude: σ >= 0, one for all or ``(b,)``: root mean square norm of the noise before it is rectified.
+        dtype: Of the noise.
+
+    Cost: one normal number per pixel and channel.
+    Exact case: :math:`\mathrm{E}\|\eta\|^2 = \sigma^2 / 2`.
+    Source: the 1-D program of Tomasini et al., How deep convolutional neural networks lose spatial information with
+        training (2022), with ``match="batch_rms"``.
+    """
+    dtype = like.dtype if dtype is None else dtype
+    g = _normals(like, index, seed, draw, dtype).clamp_(min=0)
+    scale = _per_image(magnitude, like) / max(1, g.shape[1]) ** 0.5
+    g *= scale.to(g.dtype)[:, None]
     return g.view(like.shape).to(dtype)
 
 
@@ -86,6 +118,17 @@ def match_magnitude(
     return MATCHES[match](squared_norms((deformed.to(dtype) - clean.to(dtype)).flatten(1)).sqrt_())
 
 
+def _normals(
+    like: torch.Tensor, index: torch.Tensor, seed: int, draw: int | torch.Tensor, dtype: torch.dtype
+) -> torch.Tensor:
+    """Standard normals ``(b, d)`` for these images, in ``dtype``, at least in float32."""
+    if len(index) != len(like):
+        raise ArgumentError(f"noise: {len(like)} images need as many indices; got {len(index)}.")
+    working = torch.promote_types(dtype, torch.float32)
+    count = like[0].numel() if len(like) else 0
+    return rng.normal(count, seed=seed, purpose=PURPOSE, index=index.to(like.device), draw=draw, dtype=working)
+
+
 def _per_image(magnitude: float | torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     if not isinstance(magnitude, torch.Tensor):
         if not 0 <= magnitude < float("inf"):
@@ -114,3 +157,5 @@ MATCHES: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = MappingProxyType
     {"per_image": _same, "batch_mean": _mean, "batch_rms": _rms, "fixed": _same}
 )
 """Ways to choose the norm of the noise, from the norms of the images' deformations."""
+NOISES: Mapping[str, Callable[..., torch.Tensor]] = MappingProxyType({"sphere": sphere, "rectified": rectified})
+"""Laws of the noise, by the name of the function that draws it."""

@@ -69,16 +69,13 @@ def check_probes(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _sensitivity_passes(options: Mapping[str, Any]) -> Passes:
-    """Clean and two copies per draw; with a precision in rounds, clean again each; as often for every network."""
-    settings = _sensitivity_settings(options)
+    """What the settings say for the network and its shuffles, and as often for every initialized network."""
     initialized = options["initialized"]
-    networks = 1 + (initialized if isinstance(initialized, int) else _count(initialized))
-    round_of = networks * (1 + 2 * settings.draws_per_round)
-    return round_of, round_of * settings.max_rounds
+    return _sensitivity_settings(options).passes(initialized if isinstance(initialized, int) else _count(initialized))
 
 
 def _check_sensitivity(options: Mapping[str, Any]) -> None:
-    _sensitivity_settings(options).diffeomorphism()
+    _sensitivity_settings(options).transformation()
 
 
 def _sensitivity_settings(options: Mapping[str, Any]) -> Any:

@@ -1,8 +1,8 @@
-"""One network, one set of images: rounds of passes until enough is known, then a table with a reason in every row."""
+"""One network on the bench: rounds of passes until enough is known, as it is and with its channels shuffled."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,176 +13,215 @@ from flexure import distributed
 from flexure.bench import Mounted
 from flexure.data import Images, usable
 from flexure.errors import DataError, SpecimenError
-from flexure.perturb.disturbance import Disturbance
+from flexure.perturb.channels import ChannelShuffle
+from flexure.perturb.diffeomorphism import Diffeomorphism
+from flexure.perturb.normalization import RunningStatistics
+from flexure.probes.sensitivity.ledger import Ledger, Outcome
 from flexure.probes.sensitivity.medians import MedianReduction
 from flexure.probes.sensitivity.passes import Passes
 from flexure.probes.sensitivity.reductions import MeanReduction
 from flexure.probes.sensitivity.settings import Settings
-from flexure.results import MEASURED, Checkpoint, Progress
+from flexure.probes.sensitivity.shuffled import centered, reestimate
+from flexure.probes.sensitivity.table import table, unmeasured
+from flexure.results import Progress
 from flexure.stats import Sensitivities
 from flexure.survey import BLOCKS, Op, select, survey
 
-__all__ = ["VALUES", "Ledger", "Outcome", "measure", "sample_arrays"]
+__all__ = ["Measurement"]
 
-VALUES = ("D", "D_se", "G", "G_se", "R", "R_se")
 _PILOT = 64
 _SAMPLES = 6
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
-    """What was found out about one network.
+class _Surveyed:
+    """The network's ops, how many rows of a pass fit into memory, the shapes of maps that are averaged."""
+
+    ops: list[Op]
+    rows: int
+    maps: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(eq=False)
+class Measurement:
+    """All that is measured of one network on the bench, or taken up where a stopped run left it.
 
     Attributes:
-        table: One row per op.
-        passes: What it cost: rows forward, clean rows passed again.
-        notes: What was left out or adapted.
+        mounted: The network.
+        images: The data.
+        settings: How.
+        ledger: What is done already, of this network and of others.
+        progress: Told after every forward pass.
     """
 
-    table: pd.DataFrame
-    passes: Mapping[str, int]
-    notes: tuple[str, ...]
+    mounted: Mounted
+    images: Images
+    settings: Settings
+    ledger: Ledger
+    progress: Progress | None = None
 
-    def packed(self) -> np.ndarray:
-        """As bytes, every number exactly."""
-        table = {name: column.tolist() for name, column in self.table.items()}
-        return np.frombuffer(json.dumps([table, dict(self.passes), list(self.notes)]).encode(), dtype=np.uint8)
+    def as_given(self, number: int) -> Outcome:
+        """The network as it is; ``number`` is its place in the ledger."""
+        if (done := self.ledger.outcome(number)) is not None:
+            return done
+        passes = self._passes()
+        found = self._measured(passes, self._surveyed.ops)
+        outcome = Outcome(found, _cost(passes), (*_remarks(passes, self.settings), *self._notes()))
+        self.ledger.finish(number, outcome)
+        return outcome
 
-    @classmethod
-    def unpacked(cls, packed: np.ndarray) -> "Outcome":
-        """Back from :meth:`packed`."""
-        table, passes, notes = json.loads(packed.tobytes())
-        return cls(pd.DataFrame(table), passes, tuple(notes))
+    def shuffled(self, number: int, draw: int) -> Outcome:
+        """The network with its channels shuffled once."""
+        if (done := self.ledger.outcome(number)) is not None:
+            return done
+        settings, passes, given = self.settings, self._passes(), self._surveyed
+        shuffle = ChannelShuffle(
+            self.mounted.model, seed=settings.seed, draw=draw, scope=settings.shuffle_scope,
+            skip_first=settings.shuffle_skip_first,
+        )  # fmt: skip
+        passes.contexts = (shuffle,)
+        extra, note = self._reestimated(passes) if settings.reestimates else (0, "")
+        ops = centered(passes, given.ops, self._clean, given.rows)
+        if shuffle.has_met_any:
+            found = self._measured(passes, ops)
+        else:
+            found = unmeasured(select(ops, settings.layers), "no convolution to shuffle")
+        notes = [*_remarks(passes, settings), *shuffle.notes(), *filter(None, [note])]
+        outcome = Outcome(found, _cost(passes) | {"reestimation": extra}, tuple(notes))
+        self.ledger.finish(number, outcome)
+        return outcome
 
+    def samples(self) -> dict[str, np.ndarray]:
+        """A few images before and after, with their displacement fields, exactly as they are measured.
 
-class Ledger:
-    """Outcomes of the networks that are done, and the partial sums of the one that is not.
+        Where the noise is matched over a batch, the noisy ones are left out: their norm is not the image's own. A
+        transform without a method ``fields`` shows none.
+        """
+        x, index, _ = usable(self.images, _spread(len(self.images), _SAMPLES), self.mounted)
+        if not len(x):
+            return {}
+        how = self.settings.disturbance()
+        clean, deformed, noisy = (self.mounted.raw(part) for part in how.copies(self.mounted, x, index, [0]).chunk(3))
+        arrays = {"sample_image": clean, "sample_deformed": deformed}
+        if (fields := getattr(how.transform, "fields", None)) is not None:
+            about = {"seed": self.settings.seed, "draw": 0, "dtype": x.dtype, "device": x.device}
+            arrays["sample_field"] = fields(index, *x.shape[-2:], **about)
+        if not self.settings.match.startswith("batch"):
+            arrays["sample_noisy"] = noisy
+        plain = {name: value.float().cpu().numpy() for name, value in arrays.items()}
+        return plain | {"sample_index": index.cpu().numpy()}
 
-    Several processes must agree on where they go on. Where they do not (one was stopped in another round), the partial
-    sums are dropped; finished outcomes stay if all have the same.
-    """
+    @cached_property
+    def _pilot(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The images looked at first, raw, and their indices."""
+        n, name = len(self.images), self.images.name
+        if n < 2:
+            raise DataError(f"{name}: {n} image; D and G compare images with one another, so give at least 2.")
+        x, index, skipped = usable(self.images, _spread(n, _PILOT), self.mounted)
+        if len(x) < 2:
+            raise DataError(
+                f"{name}: {len(x)} of the {len(x) + len(skipped)} images looked at first can be used, at least 2 "
+                f"are needed; image {next(iter(skipped))}: {next(iter(skipped.values()))}."
+            )
+        return x, index
 
-    def __init__(self, checkpoint: Checkpoint | None, settings: Mapping[str, Any]) -> None:
-        self.checkpoint, self.settings = checkpoint, settings
-        saved = checkpoint.load(settings) if checkpoint is not None else None
-        self._saved = dict(saved) if saved is not None else {}
-        self.finished: dict[str, np.ndarray] = {k: v for k, v in self._saved.items() if k.startswith("finished.")}
-        cursor = self._saved.get("cursor")
-        places = distributed.gather((sorted(self.finished), None if cursor is None else int(cursor[0])))
-        if any(place != places[0] for place in places):
-            self._saved = {}
-        if any(done != places[0][0] for done, _ in places):
-            self.finished = {}
+    @property
+    def _clean(self) -> torch.Tensor:
+        """Those images, as the network sees them undisturbed."""
+        return self.settings.transformation().clean(self.mounted.normalized(self._pilot[0]))
 
-    def outcome(self, number: int) -> Outcome | None:
-        """The outcome of network ``number``, if it was finished before."""
-        packed = self.finished.get(f"finished.{number}")
-        return None if packed is None else Outcome.unpacked(packed)
+    @cached_property
+    def _surveyed(self) -> _Surveyed:
+        settings, clean = self.settings, self._clean
+        rows = settings.group_size if settings.has_groups else settings.batch_size
+        while True:
+            try:
+                blocks = settings.layers == BLOCKS
+                ops = survey(self.mounted, clean, rows=rows, blocks=blocks, batch_norm=settings.batch_norm)
+            except torch.cuda.OutOfMemoryError as wrong:
+                if rows <= 2:
+                    name = self.mounted.specimen.name
+                    raise SpecimenError(
+                        f"{name}: out of memory at {rows} images. Use smaller images or device='cpu'."
+                    ) from wrong
+                rows //= 2
+            else:
+                maps = {op.name: op.shape for op in ops if settings.channels == "mean" and len(op.shape) == 3}
+                return _Surveyed([_averaged(op) if op.name in maps else op for op in ops], rows, maps)
 
-    def partial(self) -> dict[str, np.ndarray] | None:
-        """The sums to go on from, once."""
-        saved, self._saved = self._saved, {}
-        return saved if "cursor" in saved else None
-
-    def finish(self, number: int, outcome: Outcome) -> None:
-        """Keep an outcome."""
-        self.finished[f"finished.{number}"] = outcome.packed()
-        if self.checkpoint is not None:
-            self.checkpoint.save(self.settings, self.finished)
-
-    def keep(self) -> dict[str, np.ndarray]:
-        """What is stored beside partial sums."""
-        return self.finished
-
-
-def measure(
-    number: int, mounted: Mounted, images: Images, settings: Settings, ledger: Ledger, progress: Progress | None
-) -> Outcome:
-    """Measure network ``number`` (0 is the user's own), or take up where a stopped run left it."""
-    if (done := ledger.outcome(number)) is not None:
-        return done
-    everything, rows = _survey(mounted, images, settings)
-    ops = select(everything, settings.layers)
-    passes = Passes(
-        mounted,
-        images,
-        disturbance(settings),
-        draws=settings.draws_per_round,
-        batch_size=settings.batch_size,
-        group_size=settings.group_size if settings.has_groups else None,
-        batch_norm=settings.batch_norm,
-        blocks=settings.layers == BLOCKS,
-        progress=progress,
-        shrunk=rows if not settings.has_groups and rows < settings.batch_size else None,
-    )
-    if settings.reduction == "mean":
-        reduction = MeanReduction(ops, mounted.device, others=[op.name for op in everything])
-    else:
-        reduction = MedianReduction(ops, mounted, images, settings)
-    found, rounds = _rounds(passes, reduction, settings, ledger)
-    table = _table(ops, reduction, found, settings, rounds)
-    outcome = Outcome(table, _cost(passes), _notes(passes, settings, len(images)))
-    ledger.finish(number, outcome)
-    return outcome
-
-
-def disturbance(settings: Settings) -> Disturbance:
-    """What the settings do to an image."""
-    return Disturbance(
-        settings.diffeomorphism(), match=settings.match, sigma=settings.sigma, space=settings.space, seed=settings.seed
-    )
-
-
-def sample_arrays(mounted: Mounted, images: Images, settings: Settings) -> dict[str, np.ndarray]:
-    """A few images before and after, with their displacement fields, exactly as they are measured.
-
-    Where the noise is matched over a batch, the noisy ones are left out: their norm is not the image's own.
-    """
-    x, index, _ = usable(images, _spread(len(images), _SAMPLES), mounted)
-    if not len(x):
-        return {}
-    how = disturbance(settings)
-    clean, deformed, noisy = (mounted.raw(part) for part in how.copies(mounted, x, index, [0]).chunk(3))
-    height, width = x.shape[-2:]
-    fields = settings.diffeomorphism().fields(
-        index, height, width, seed=settings.seed, draw=0, dtype=x.dtype, device=x.device
-    )
-    arrays = {"sample_image": clean, "sample_deformed": deformed, "sample_field": fields, "sample_noisy": noisy}
-    if settings.match.startswith("batch"):
-        del arrays["sample_noisy"]
-    plain = {name: value.float().cpu().numpy() for name, value in arrays.items()}
-    return plain | {"sample_index": index.cpu().numpy()}
-
-
-def _survey(mounted: Mounted, images: Images, settings: Settings) -> tuple[list[Op], int]:
-    """The network's ops, and how many rows of the batch size fit into memory."""
-    if len(images) < 2:
-        raise DataError(
-            f"{images.name}: {len(images)} image; D and G compare images with one another, so give at least 2."
+    def _passes(self) -> Passes:
+        settings, rows = self.settings, self._surveyed.rows
+        return Passes(
+            self.mounted,
+            self.images,
+            settings.disturbance(),
+            draws=settings.draws_per_round,
+            batch_size=settings.batch_size,
+            group_size=settings.group_size if settings.has_groups else None,
+            batch_norm=settings.batch_norm,
+            blocks=settings.layers == BLOCKS,
+            maps=self._surveyed.maps,
+            progress=self.progress,
+            shrunk=rows if not settings.has_groups and rows < settings.batch_size else None,
         )
-    x, _, skipped = usable(images, _spread(len(images), _PILOT), mounted)
-    if len(x) < 2:
-        raise DataError(
-            f"{images.name}: {len(x)} of the {len(x) + len(skipped)} images looked at first can be used, at least 2 "
-            f"are needed; image {next(iter(skipped))}: {next(iter(skipped.values()))}."
+
+    def _measured(self, passes: Passes, everything: Sequence[Op]) -> pd.DataFrame:
+        settings = self.settings
+        ops = select(everything, settings.layers)
+        if settings.reduction == "mean":
+            reduction = MeanReduction(ops, self.mounted.device, others=[op.name for op in everything])
+        else:
+            reduction = MedianReduction(ops, self.mounted, self.images, settings)
+        found, rounds = _rounds(passes, reduction, settings, self.ledger)
+        return table(ops, reduction, found, settings, rounds)
+
+    def _reestimated(self, passes: Passes) -> tuple[int, str]:
+        """Have batch norms use statistics of the shuffled network; rows that took, over all processes, and a note."""
+        statistics = RunningStatistics(self.mounted.model)
+        own, count = reestimate(passes, statistics, self.settings.group_size)
+        passes.contexts = (*passes.contexts, statistics)
+        rows = sum(distributed.gather(own))
+        if not count:
+            return rows, "No batch norm has running statistics, so none were estimated anew after shuffling."
+        norms = "1 batch norm" if count == 1 else f"{count} batch norms"
+        return rows, (
+            f"After each shuffle, {norms} had their running statistics estimated anew in one more pass over the "
+            f"{rows:,} clean images, in groups of {self.settings.group_size} in the images' order."
         )
-    clean = settings.diffeomorphism().clean(mounted.normalized(x))
-    rows = settings.group_size if settings.has_groups else settings.batch_size
-    while True:
-        try:
-            blocks = settings.layers == BLOCKS
-            return survey(mounted, clean, rows=rows, blocks=blocks, batch_norm=settings.batch_norm), rows
-        except torch.cuda.OutOfMemoryError as wrong:
-            if rows <= 2:
-                raise SpecimenError(
-                    f"{mounted.specimen.name}: out of memory at {rows} images. Use smaller images or device='cpu'."
-                ) from wrong
-            rows //= 2
+
+    def _notes(self) -> list[str]:
+        """What is to be said of the settings on these images."""
+        found = [folding] if (folding := self._folding()) else []
+        if self.settings.has_groups:
+            size = self.settings.group_size
+            found.append(f"Groups of {size} images, in the images' order, share what belongs to a batch.")
+        if self._surveyed.maps:
+            found.append("Maps are averaged over their channels before anything is measured of them.")
+        return found
+
+    def _folding(self) -> str:
+        """What is to be said of deformations that fold, judged on the first draw of at most 64 images."""
+        deformation = self.settings.transformation()
+        if not isinstance(deformation, Diffeomorphism):
+            return ""
+        x, index = self._pilot
+        found = deformation.folds(index, *x.shape[-2:], seed=self.settings.seed)
+        if deformation.fold == "reject" and int(found.attempts.max()) > 1:
+            drawn = int(found.attempts.sum())
+            return f"Deformations that fold were drawn again: {drawn} drawn for {len(index)} that do not fold."
+        folded = int(found.folded.sum())
+        return f"{folded} of {len(index)} deformations looked at fold the image over itself." if folded else ""
 
 
 def _spread(n: int, count: int) -> list[int]:
     """At most ``count`` positions of ``n``, evenly spread."""
     return sorted({int(position) for position in np.linspace(0, n - 1, min(n, count))})
+
+
+def _averaged(op: Op) -> Op:
+    """The op whose maps ``(C, H, W)`` are averaged over C; its scale is what rounding makes of a mean."""
+    center = None if op.center is None else op.center.view(op.shape).mean(0).flatten()
+    return replace(op, shape=op.shape[1:], center=center, scale=op.scale / op.shape[0] ** 0.5)
 
 
 def _rounds(passes: Passes, reduction: Any, settings: Settings, ledger: Ledger) -> tuple[Sensitivities, int]:
@@ -209,63 +248,15 @@ def _worth_drawing(found: Sensitivities, precision: float) -> bool:
         return bool((open_ones & ~(found.R_floor / found.R > precision)).any())
 
 
-def _table(ops: Sequence[Op], reduction: Any, found: Sensitivities, settings: Settings, rounds: int) -> pd.DataFrame:
-    counts = reduction.counts()
-    places = {op.name: place for place, op in enumerate(reduction.ops)}
-    draws = settings.draws_per_round * rounds
-    rows = []
-    for op in ops:
-        row: dict[str, Any] = {"layer": op.name, "kind": op.kind} | dict.fromkeys(VALUES, float("nan"))
-        row |= {"n": 0, "status": reduction.reasons.get(op.name, op.status), "draws": draws}
-        if (place := places.get(op.name)) is not None:
-            n, left_out, first = (int(column[place]) for column in counts)
-            values = {name: float(getattr(found, name)[place]) for name in VALUES} if not left_out else {}
-            row |= {"n": n // rounds, **values}
-            row["status"] = _bad(-(-left_out // rounds), first) or _ended(row, found.R_floor[place], settings)
-        row |= {"shape": "×".join(map(str, op.shape)), "features": op.features}
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _bad(left_out: int, first: int) -> str:
-    """What is said of an op that emitted NaN or infinity."""
-    more = f" and {left_out - 1} more" if left_out > 1 else ""
-    return f"non-finite at image {first}{more}" if left_out else ""
-
-
-def _ended(row: Mapping[str, Any], floor: float, settings: Settings) -> str:
-    """How the measurement of an op with finite emissions ended."""
-    if np.isnan(row["D"]):
-        return "constant output"
-    if row["G"] == 0:
-        return "no response to noise"
-    relative = row["R_se"] / row["R"] if row["R"] > 0 else 0.0
-    if settings.precision is None or relative <= settings.precision:
-        return MEASURED
-    if floor / row["R"] > settings.precision:
-        return f"precision not reachable with {row['n']} images (floor {floor / row['R']:.1%})".replace("%", " %")
-    return f"precision not reached after {row['draws']} draws ({relative:.1%})".replace("%", " %")
-
-
-def _folding(passes: Passes, settings: Settings) -> str:
-    """What is to be said of deformations that fold, judged on the first draw of at most 64 images."""
-    x, index, _ = usable(passes.images, _spread(len(passes.images), _PILOT), passes.mounted)
-    found = settings.diffeomorphism().folds(index, *x.shape[-2:], seed=settings.seed)
-    if settings.fold == "reject" and int(found.attempts.max()) > 1:
-        drawn = int(found.attempts.sum())
-        return f"Deformations that fold were drawn again: {drawn} drawn for {len(index)} that do not fold."
-    folded = int(found.folded.sum())
-    return f"{folded} of {len(index)} deformations looked at fold the image over itself." if folded else ""
-
-
 def _cost(passes: Passes) -> dict[str, int]:
     """Rows forward and clean rows passed again, over all processes."""
     rows, extra = np.sum(distributed.gather((passes.rows, passes.extra_clean)), axis=0)
     return {"rows": int(rows), "extra_clean": int(extra)}
 
 
-def _notes(passes: Passes, settings: Settings, n: int) -> tuple[str, ...]:
-    skipped: dict[int, str] = {}
+def _remarks(passes: Passes, settings: Settings) -> list[str]:
+    """What was adapted or left out on the way."""
+    n, skipped = len(passes.images), {}
     for part in distributed.gather(passes.skipped):
         skipped |= part
     notes = []
@@ -276,8 +267,4 @@ def _notes(passes: Passes, settings: Settings, n: int) -> tuple[str, ...]:
         notes.append(
             f"Out of memory at batch_size={settings.batch_size}; went on with {min(smallest)} rows per forward pass."
         )
-    if folding := _folding(passes, settings):
-        notes.append(folding)
-    if passes.group_size is not None:
-        notes.append(f"Groups of {passes.group_size} images, in the images' order, share what belongs to a batch.")
-    return tuple(notes)
+    return notes

@@ -1,7 +1,8 @@
 """Forward passes of clean, deformed and noisy copies of the same images, driven through a reduction."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,17 +17,21 @@ from flexure.perturb.disturbance import Disturbance
 from flexure.recorder import OUTPUT, Recorder
 from flexure.results import Checkpoint, Progress
 
-__all__ = ["Passes", "Reduction"]
+__all__ = ["Emissions", "Passes", "Reduction", "cut", "groups"]
 
 
-class Reduction(Protocol):
+class Emissions(Protocol):
+    """What looks on during a pass."""
+
+    def emit(self, name: str, value: torch.Tensor, images: int, draws: int) -> None:
+        """Take what an op emitted for ``images * (1 + 2 draws)`` rows."""
+
+
+class Reduction(Emissions, Protocol):
     """What :class:`Passes` feeds; see :class:`~flexure.probes.sensitivity.reductions.MeanReduction`."""
 
     def begin(self) -> None:
         """Forget what the current chunk has added."""
-
-    def emit(self, name: str, value: torch.Tensor, images: int, draws: int) -> None:
-        """Take what an op emitted for ``images * (1 + 2 draws)`` rows."""
 
     def commit(self, index: torch.Tensor) -> None:
         """Count the chunk."""
@@ -51,6 +56,8 @@ class Passes:
         group_size: Images that belong together where a batch is part of the definition; None where it is not.
         batch_norm: ``"running"`` or ``"batch"`` statistics.
         blocks: Whether blocks are watched instead of ops.
+        maps: Shape ``(C, H, W)`` of the ops whose maps are averaged over channels before anything is made of them.
+        contexts: Entered around every pass.
         progress: Told after every chunk.
         rows: Rows that went through the network so far.
         extra_clean: Clean rows among them that were passed again, for draws that did not fit beside the first.
@@ -66,6 +73,8 @@ class Passes:
     group_size: int | None = None
     batch_norm: str = "running"
     blocks: bool = False
+    maps: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    contexts: Sequence[AbstractContextManager[Any]] = ()
     progress: Progress | None = None
     rows: int = 0
     extra_clean: int = 0
@@ -75,11 +84,8 @@ class Passes:
     def chunks(self) -> list[list[int]]:
         """Positions of this process, cut into what goes through the network together."""
         if self.group_size is not None:
-            groups = [list(group) for group in _cut(range(len(self.images)), self.group_size)]
-            if len(groups) > 1 and len(groups[-1]) == 1:  # one image alone has no statistics: it joins the last group
-                groups[-2:] = [groups[-2] + groups[-1]]
-            return list(distributed.shard(groups))
-        return [list(part) for part in _cut(distributed.shard(range(len(self.images))), self._images_per_pass())]
+            return groups(len(self.images), self.group_size)
+        return [list(part) for part in _sliced(distributed.shard(range(len(self.images))), self._images_per_pass())]
 
     def run(
         self,
@@ -190,25 +196,57 @@ class Passes:
 
     def _forward(self, reduction: Reduction, x: torch.Tensor, index: torch.Tensor, draws: range) -> None:
         reduction.begin()
-        for number, part in enumerate(_cut(draws, self._draws_per_pass(len(x)))):
+        for number, part in enumerate(_sliced(draws, self._draws_per_pass(len(x)))):
             rows = self.disturbance.copies(self.mounted, x, index, part)
-            self._watched(reduction, rows, len(x), len(part))
+            self.through(reduction, rows, len(x), len(part))
             self.rows += len(rows)
             self.extra_clean += len(x) if number else 0
 
-    def _watched(self, reduction: Reduction, rows: torch.Tensor, images: int, draws: int) -> None:
-        recorder = Recorder(
-            self.mounted.model, lambda e: reduction.emit(e.name, e.value, images, draws), blocks=self.blocks
-        )
+    def through(self, emissions: Emissions, rows: torch.Tensor, images: int, draws: int) -> None:
+        """One pass of ``images * (1 + 2 draws)`` rows, everything emitted on the way handed over."""
+
+        def take(name: str, value: torch.Tensor) -> None:
+            emissions.emit(name, self._seen(name, value, len(rows)), images, draws)
+
+        recorder = Recorder(self.mounted.model, lambda e: take(e.name, e.value), blocks=self.blocks)
         with ExitStack() as stack:
             if self.batch_norm == "batch":
                 statistics = stack.enter_context(BatchStatistics())
                 statistics.copies = 1 + 2 * draws
+            for context in self.contexts:
+                stack.enter_context(context)
             stack.enter_context(recorder)
             recorder.begin()
             output = self.mounted.forward(rows)
-        reduction.emit(OUTPUT, output, images, draws)
+        take(OUTPUT, output)
+
+    def alone(self, rows: torch.Tensor, *contexts: AbstractContextManager[Any]) -> None:
+        """One pass that nobody watches but these contexts."""
+        with ExitStack() as stack:
+            for context in (*self.contexts, *contexts):
+                stack.enter_context(context)
+            self.mounted.forward(rows)
+
+    def _seen(self, name: str, value: torch.Tensor, rows: int) -> torch.Tensor:
+        """What is looked at of an emission: all of it, or the mean of its maps over channels."""
+        shape = self.maps.get(name)
+        if shape is None or value.numel() != rows * math.prod(shape):
+            return value
+        return value.reshape(rows, *shape).mean(1)
 
 
-def _cut(items: Any, size: int) -> list[Any]:
+def groups(n: int, size: int) -> list[list[int]]:
+    """Positions of this process in groups of ``size``, in the images' order."""
+    return list(distributed.shard(cut(range(n), size)))
+
+
+def cut(positions: Sequence[int], size: int) -> list[list[int]]:
+    """Positions in parts of ``size``; one that would be left alone, without statistics, joins the last part."""
+    parts = [list(part) for part in _sliced(positions, size)]
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [parts[-2] + parts[-1]]
+    return parts
+
+
+def _sliced(items: Any, size: int) -> list[Any]:
     return [items[start : start + size] for start in range(0, len(items), size)]
