@@ -21,7 +21,7 @@ from flexure.runs.fields import Fields
 from flexure.runs.spec import Number
 from flexure.training import AUGMENTATIONS, SCHEDULES, EarlyStop, Recipe
 
-__all__ = ["TrainingSpec", "check_names"]
+__all__ = ["TrainingSpec", "check_names", "own_options"]
 
 _TABLES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "schedule": SCHEDULES,
