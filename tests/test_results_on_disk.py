@@ -213,6 +213,16 @@ def folder_with(tmp_path, spec="probes:\n  sensitivity: {}\n  layers: {}\n", env
     return tmp_path
 
 
+def test_several_results_of_one_probe_lie_in_a_folder_under_names_of_their_own(tmp_path):
+    for number in (1, 2):
+        one = Result("filters", "How flat?", pd.DataFrame({"x": [number]}), {"a": np.full(3, number)})
+        assert one.save(tmp_path, name=f"{number:03d}") == tmp_path / f"{number:03d}.parquet"
+    found = [Result.load(tmp_path / f"{number:03d}.parquet") for number in (1, 2)]
+    assert [(each.probe, each["x"][0], each["a"][0]) for each in found] == [("filters", 1, 1), ("filters", 2, 2)]
+    with pytest.raises(ArgumentError, match=r"must be a plain name; got '\.\./x'"):
+        found[0].save(tmp_path, name="../x")
+
+
 def test_a_run_is_read_in_the_order_it_was_asked_for(tmp_path):
     folder = folder_with(tmp_path)
     for probe in ("layers", "zebra", "sensitivity", "another"):

@@ -105,19 +105,22 @@ class Result:
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
         return f"<p><b>{html.escape(self.question)}</b></p>{self.table.to_html(index=False, escape=True)}{notes}"
 
-    def save(self, folder: str | os.PathLike) -> Path:
+    def save(self, folder: str | os.PathLike, *, name: str | None = None) -> Path:
         """Write ``<probe>.parquet`` (and ``<probe>.safetensors`` for arrays) into ``folder``; returns the table's path.
+
+        With ``name`` the files are called that instead: several results of one probe may lie in a folder.
 
         Both files appear whole or not at all, and know each other: where a power cut parted them, reading says so. The
         table's file carries question, units, provenance and notes as JSON in its schema metadata, so pandas and DuckDB
         read it as it is.
 
         Raises:
-            ArgumentError: The probe's name is no file's name, or an array's type is one that no file holds.
+            ArgumentError: The name is no file's name, or an array's type is one that no file holds.
             RunError: The folder cannot be written or the disk is full; what was there is as it was.
         """
-        if not self.probe or Path(self.probe).name != self.probe:
-            raise ArgumentError(f"a result's probe names its file and must be a plain name; got {self.probe!r}.")
+        name = self.probe if name is None else name
+        if not name or Path(name).name != name:
+            raise ArgumentError(f"a result's probe names its file and must be a plain name; got {name!r}.")
         folder = Path(folder)
         about: dict[str, Any] = {
             "format": _FORMAT,
@@ -127,18 +130,18 @@ class Result:
             "provenance": dict(self.provenance),
             "notes": list(self.notes),
             "arrays": None,
-        }
+        } | ({"file": name} if name != self.probe else {})
         files = {}
         if self.arrays:
             packed = self._packed()
             about["arrays"] = {"names": list(self.arrays), "hash": _hash(packed)}
-            files[folder / f"{self.probe}.safetensors"] = packed
+            files[folder / f"{name}.safetensors"] = packed
         frame = pa.Table.from_pandas(self.table, preserve_index=False)
         frame = frame.replace_schema_metadata({**(frame.schema.metadata or {}), _KEY: json.dumps(about).encode()})
         sink = pa.BufferOutputStream()
         pq.write_table(frame, sink)
-        _write_together({**files, folder / f"{self.probe}.parquet": sink.getvalue().to_pybytes()})
-        return folder / f"{self.probe}.parquet"
+        _write_together({**files, folder / f"{name}.parquet": sink.getvalue().to_pybytes()})
+        return folder / f"{name}.parquet"
 
     def _packed(self) -> bytes:
         try:
@@ -168,7 +171,8 @@ class Result:
             if about["format"] > _FORMAT:
                 raise RunError(f"{path}: format {about['format']}, this version reads up to {_FORMAT}. Update Flexure.")
             del about["format"]
-            arrays = _load_arrays(path.with_name(f"{about['probe']}.safetensors"), about.pop("arrays"))
+            file = about.pop("file", about["probe"])
+            arrays = _load_arrays(path.with_name(f"{file}.safetensors"), about.pop("arrays"))
             return cls(table=frame.to_pandas(), arrays=arrays, **about)
         except (KeyError, TypeError, ValueError, AttributeError) as wrong:
             raise RunError(f"{path}: its 'flexure' metadata are damaged ({wrong!r}).") from wrong
