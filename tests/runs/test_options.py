@@ -53,6 +53,12 @@ def test_values_take_the_types_of_the_signature():
         ({"sensitivity": {"checkpoint": 3}}, "no option 'checkpoint'"),
         ({"sensitivity": {"interpolation": "bilinaer"}}, "no interpolation 'bilinaer'. Did you mean 'bilinear'?"),
         ({"sensitivity": {"match": "fixed"}}, "match='fixed' and sigma go together"),
+        ({"sensitivity": {"shuffle": "inputs"}}, "no shuffle 'inputs'. Did you mean 'input'?"),
+        (
+            {"sensitivity": {"transform": "LocalTranslation()"}},
+            "sensitivity.transform: takes an object, which no command line and no file can hold; got "
+            "'LocalTranslation()'. In Python: flexure.sensitivity(…, transform=…).",
+        ),
     ],
 )
 def test_a_wrong_option_is_refused_in_words(options, words):

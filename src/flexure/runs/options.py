@@ -16,6 +16,7 @@ __all__ = ["check_options", "converted", "merge_settings", "parse_settings"]
 Options = dict[str, dict[str, Any]]
 COMMON = {"batch_size": "--batch-size", "device": "--device", "dtype": "--dtype", "seed": "--seed"}
 PRIVATE = {"progress", "checkpoint"}
+PYTHON_ONLY = {"transform"}
 
 
 def parse_settings(settings: Iterable[str]) -> Options:
@@ -93,6 +94,11 @@ def _check(probe: str, function: Callable[..., Any], given: Mapping[str, Any]) -
             raise ArgumentError(f"{probe}.{option}: the same for all probes; use {COMMON[option]} ({option}=).")
         if option not in valid:
             raise ArgumentError(f"{probe}: no option {option!r}. {nearest(option, valid)}")
+        if option in PYTHON_ONLY and isinstance(given[option], bool | int | float | str | list | Mapping):
+            raise ArgumentError(
+                f"{probe}.{option}: takes an object, which no command line and no file can hold; got {given[option]!r}. "
+                f"In Python: flexure.{probe}(…, {option}=…)."
+            )
     found = {option: converted(f"{probe}.{option}", hints.get(option, Any), value) for option, value in given.items()}
     PROBES[probe].refuse(found)
     return found
