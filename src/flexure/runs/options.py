@@ -96,8 +96,8 @@ def _check(probe: str, function: Callable[..., Any], given: Mapping[str, Any]) -
             raise ArgumentError(f"{probe}: no option {option!r}. {nearest(option, valid)}")
         if option in PYTHON_ONLY and isinstance(given[option], bool | int | float | str | list | Mapping):
             raise ArgumentError(
-                f"{probe}.{option}: takes an object, which no command line and no file can hold; got {given[option]!r}. "
-                f"In Python: flexure.{probe}(…, {option}=…)."
+                f"{probe}.{option}: takes an object, which no command line and no file can hold; got "
+                f"{given[option]!r}. In Python: flexure.{probe}(…, {option}=…)."
             )
     found = {option: converted(f"{probe}.{option}", hints.get(option, Any), value) for option, value in given.items()}
     PROBES[probe].refuse(found)
