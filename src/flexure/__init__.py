@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from flexure.probes.sensitivity import sensitivity
     from flexure.results import Result, Run, read
     from flexure.runs.examine import examine
+    from flexure.runs.train import train
     from flexure.specimen import Specimen
 
 __version__ = "0.1.0"
@@ -52,6 +53,7 @@ __all__ = [
     "report",
     "resolve",
     "sensitivity",
+    "train",
 ]
 
 _WHERE = {
@@ -77,6 +79,7 @@ _WHERE = {
     "report": "flexure.page",
     "resolve": "flexure.models",
     "sensitivity": "flexure.probes.sensitivity",
+    "train": "flexure.runs.train",
 }
 
 

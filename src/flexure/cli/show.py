@@ -32,7 +32,8 @@ def show(run: "Run") -> None:
     """What every result comes down to: the output's row, or a row per layer; and where everything lies."""
     if not is_main() or run.folder is None or not run.results:
         return
-    titles = ("before training", "after training") if "initial" in run.spec else ("initialized", "measured")
+    is_trained = not {"initial", "net"}.isdisjoint(run.spec)
+    titles = ("before training", "after training") if is_trained else ("initialized", "measured")
     for result in run.results.values():
         if (summary := _summary(result, *titles)) is not None:
             stdout().print(summary)
