@@ -40,11 +40,14 @@ class Emission:
 def is_leaf(module: nn.Module) -> bool:
     """Whether a module counts as one op: PyTorch's own layers do, containers and users' modules are looked into.
 
+    A class of modules may say of itself that it is one, by an attribute ``is_one_op``.
+
     >>> is_leaf(nn.ReLU()), is_leaf(nn.Sequential(nn.ReLU()))
     (True, False)
     """
     home = type_before_parametrizations(module).__module__
-    return home.startswith(("torch.nn", "torch.ao.nn")) and not isinstance(module, _CONTAINERS)
+    is_torchs = home.startswith(("torch.nn", "torch.ao.nn")) and not isinstance(module, _CONTAINERS)
+    return is_torchs or getattr(type(module), "is_one_op", False) is True
 
 
 def is_block(module: nn.Module) -> bool:

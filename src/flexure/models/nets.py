@@ -11,6 +11,7 @@ from flexure.models.mlp import densenetl2, densenetl4, densenetl6
 from flexure.models.normalization import NORMALIZATIONS, Normalization
 from flexure.models.residual import resnet18, resnet34, resnet50
 from flexure.models.resnet import resnet20, resnet32, resnet44, resnet56
+from flexure.models.simple_cnn import SimpleCNN, conv_gap
 from flexure.models.small import LeNet, LeNet5, SmallCNN
 from flexure.models.vgg import vgg11, vgg11bn, vgg13, vgg13bn, vgg16, vgg16bn, vgg19, vgg19bn
 
@@ -63,6 +64,8 @@ NETS: Mapping[str, Net] = MappingProxyType(
         "densenetl2": Net(densenetl2, (32, 32), 3, _CIFAR10, is_sized=True),
         "densenetl4": Net(densenetl4, (32, 32), 3, _CIFAR10, is_sized=True),
         "densenetl6": Net(densenetl6, (32, 32), 3, _CIFAR10, is_sized=True),
+        "simple_cnn": Net(SimpleCNN, (1, 128), 1),
+        "conv_gap": Net(conv_gap, (28, 28), 1),
     }
 )
 """Names are in lower case and looked up in any; the papers write ``LeNet``, ``VGG11bn``, ``ResNet18``, ``DenseNetL4``.
