@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from flexure.errors import ArgumentError, RunError
+from flexure.errors import ArgumentError, RunError, nearest
 from flexure.results import Run
 from flexure.runs.examine import Listener
 from flexure.runs.fields import HASHES, read_fields
@@ -103,6 +103,8 @@ def _divided(settings: Iterable[str]) -> tuple[dict[str, Any], dict[str, dict[st
             if path in own:
                 raise ArgumentError(f"--set {setting}: {path} is set twice.")
             own[path] = yaml.safe_load(value)
+        elif equals and "." not in path:
+            raise ArgumentError(f"--set {setting}: no field {path!r}. {nearest(path, TrainingSpec.model_fields)}")
         else:
             others.append(setting)
     return own, parse_settings(others)

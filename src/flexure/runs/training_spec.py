@@ -14,14 +14,13 @@ from pydantic import (
     model_validator,
 )
 
-from flexure.errors import ArgumentError
 from flexure.losses import LOSSES, PENALTIES
 from flexure.runs.choices import Choice, chosen, made
 from flexure.runs.fields import Fields
 from flexure.runs.spec import Number
 from flexure.training import AUGMENTATIONS, SCHEDULES, EarlyStop, Recipe
 
-__all__ = ["TrainingSpec", "check_names", "own_options"]
+__all__ = ["TrainingSpec", "check_names"]
 
 _TABLES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "schedule": SCHEDULES,
@@ -175,6 +174,7 @@ def check_names(spec: TrainingSpec) -> None:
     from flexure.models import as_normalization, check_model_name
     from flexure.runs.options import check_options
     from flexure.runs.trainee import check_net_options
+    from flexure.runs.watching import check_monitors
 
     check_model_name(spec.net, weights=spec.weights, trust=spec.trust)
     check_net_options(spec)
@@ -184,26 +184,3 @@ def check_names(spec: TrainingSpec) -> None:
     choose_device(spec.device)
     check_options(spec.probes)
     check_monitors(spec.monitors)
-
-
-def check_monitors(monitors: Mapping[str, Mapping[str, Any]]) -> None:
-    """Look at the names and options of monitors.
-
-    Raises:
-        ArgumentError: One is unknown.
-    """
-    from flexure.runs.options import check_options
-
-    for probe, options in monitors.items():
-        every = options.get("every", 1)
-        if "every" in options and not (isinstance(every, int | str) and every):
-            raise ArgumentError(f"monitors.{probe}.every: expected a number of steps; got {every!r}.")
-    check_options({probe: own_options(options) for probe, options in monitors.items()})
-
-
-_OF_MONITORS = ("every", "limit")
-
-
-def own_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a monitor that are the probe's own."""
-    return {name: value for name, value in options.items() if name not in _OF_MONITORS}

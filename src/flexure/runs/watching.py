@@ -1,26 +1,55 @@
 """The monitors that a training's spec asks for: probes asked while the network learns."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from flexure import data
+from flexure.errors import ArgumentError
+from flexure.monitors import Monitor
+from flexure.monitors.moments import moments
+from flexure.runs.options import check_options
 from flexure.runs.trainee import Trainee
-from flexure.runs.training_spec import TrainingSpec, own_options
+from flexure.runs.training_spec import TrainingSpec
 from flexure.training import Callback
 
-__all__ = ["monitors_of"]
+__all__ = ["check_monitors", "monitors_of"]
 
 _LIMIT = 256  # test images, unless a monitor says how many
+_EVERY = "epoch"
+_OWN = ("every", "limit")
+
+
+def check_monitors(monitors: Mapping[str, Mapping[str, Any]]) -> None:
+    """Look at the names and options of monitors.
+
+    Raises:
+        ArgumentError: A probe or option is unknown, or a value wrong.
+    """
+    check_options({probe: _of_probe(options) for probe, options in monitors.items()})
+    for probe, options in monitors.items():
+        moments(options.get("every", _EVERY))
+        limit = options.get("limit", _LIMIT)
+        if not isinstance(limit, int) or limit < 1:
+            raise ArgumentError(f"monitors.{probe}.limit: expected a number of images, at least 1; got {limit!r}.")
 
 
 def monitors_of(spec: TrainingSpec, trainee: Trainee, folder: Path) -> list[Callback]:
     """A callback for each monitor of the spec, which looks at test images and writes into the folder."""
-    if not spec.monitors:
-        return []
-    from flexure.monitors import Monitor
+    return [
+        Monitor(
+            probe,
+            data.sample(trainee.test, options.get("limit", _LIMIT), seed=spec.seed),
+            every=options.get("every", _EVERY),
+            options=check_options({probe: _of_probe(options)})[probe],
+            out=folder,
+            specimen=trainee.specimen,
+            seed=spec.seed,
+        )
+        for probe, options in spec.monitors.items()
+    ]
 
-    found = []
-    for probe, options in spec.monitors.items():
-        images = data.sample(trainee.test, options.get("limit", _LIMIT), seed=spec.seed)
-        every = {"every": options["every"]} if "every" in options else {}
-        found.append(Monitor(probe, images, out=folder, seed=spec.seed, **every, **own_options(options)))
-    return found
+
+def _of_probe(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a monitor that are the probe's own."""
+    return {name: value for name, value in options.items() if name not in _OWN}
