@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flexure.charts import compare, phase_diagram, sensitivity
+from flexure.charts import accuracy, compare, filters, phase_diagram, sensitivity
 from flexure.errors import ArgumentError, nearest
 from flexure.results import Result
 
@@ -11,6 +11,8 @@ __all__ = ["DRAWN", "chart", "label_of"]
 
 DRAWN: dict[str, Callable[..., Any]] = {
     "sensitivity": sensitivity.draw,
+    "accuracy": accuracy.draw,
+    "filters": filters.draw,
     "phase_diagram": phase_diagram.draw,
     "compare": compare.draw,
 }
