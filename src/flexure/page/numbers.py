@@ -37,7 +37,8 @@ def number(value: float | None, error: float | None = None) -> Number | None:
     """
     if value is None or not math.isfinite(value):
         return None
-    exponent = math.floor(math.log10(abs(value))) if value else 0
+    size = max(abs(value), error if error is not None and math.isfinite(error) else 0.0)
+    exponent = math.floor(math.log10(size)) if size else 0
     power = exponent if not -4 < exponent < 5 else 0
     value = value / 10.0**power
     times = "×10" + str(power).translate(_SUPERSCRIPTS) if power else ""
