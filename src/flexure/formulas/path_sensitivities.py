@@ -18,6 +18,8 @@ from flexure.formulas.path_counts import check_layers
 
 __all__ = ["PathSensitivities", "path_maps", "path_sensitivities"]
 
+_ROUNDING = 1e-12  # of the images' own sums: what lies below is taken for nothing
+
 
 @dataclass(frozen=True, eq=False)
 class PathSensitivities:
@@ -141,14 +143,15 @@ class _Scene:
 
     def moved(self, phi: torch.Tensor) -> float:
         """Mean squared change of a layer when lit pixels move."""
-        own = self._own(phi.T @ phi)
-        return float(self.squares.mean(0) @ own + (self.changes * (phi.T @ phi)).sum())
+        gram = phi.T @ phi
+        moved = float(self.squares.mean(0) @ self._own(gram) + (self.changes * gram).sum())
+        return moved if moved > _ROUNDING * float((self.second * gram).sum()) else 0.0
 
     def spread(self, phi: torch.Tensor) -> float:
         """Mean squared distance of two images in a layer; NaN where it is rounding alone."""
         gram = phi.T @ phi
         spread = 2 * float((self.covariance * gram).sum())
-        return spread if spread > 1e-12 * float((self.second * gram).sum()) else math.nan
+        return spread if spread > _ROUNDING * float((self.second * gram).sum()) else math.nan
 
     def squared_moves(self) -> torch.Tensor:
         """Expected squared norm of each image's change ``(n,)``."""
