@@ -6,9 +6,11 @@ from typing import Any
 
 from flexure.results import MEASURED, Result
 
-__all__ = ["GIVEN", "INITIALIZED", "column", "records"]
+__all__ = ["GIVEN", "INITIALIZED", "SHUFFLED", "WEIGHTS", "column", "records"]
 
-GIVEN, INITIALIZED = "network as given", "initialized network"
+GIVEN, SHUFFLED, INITIALIZED = "network as given", "channels shuffled", "initialized network"
+WEIGHTS = {GIVEN: "", SHUFFLED: "_shuffled", INITIALIZED: "_init"}
+"""Sets of weights that a table may hold, and what their columns end in."""
 _FACTS = ("layer", "kind", "shape", "n")
 _NUMBERS = ("D", "D_se", "G", "G_se", "R", "R_se")
 
@@ -16,13 +18,13 @@ _NUMBERS = ("D", "D_se", "G", "G_se", "R", "R_se")
 def records(
     results: Sequence[Result], labels: Sequence[str], positions: Sequence[Sequence[float]]
 ) -> list[dict[str, Any]]:
-    """One record per op, run and set of weights: ``x``, ``run``, ``weights`` (``GIVEN`` or ``INITIALIZED``), ``layer``,
+    """One record per op, run and set of weights: ``x``, ``run``, ``weights`` (a key of ``WEIGHTS``), ``layer``,
     ``kind``, ``shape``, ``n``, ``status`` and the numbers of the table, unrounded; None where nothing was measured.
     """
     return [
         record
         for result, label, places in zip(results, labels, positions, strict=True)
-        for suffix, weights in (("", GIVEN), ("_init", INITIALIZED))
+        for weights, suffix in WEIGHTS.items()
         if any(value is not None for value in column(result, f"R{suffix}")) or not suffix
         for record in _of_one(result, {"run": label, "weights": weights}, suffix, places)
     ]

@@ -10,22 +10,22 @@ from typing import Any
 import altair as alt
 
 from flexure.charts.depth import FITTING, Depth, depth_of
-from flexure.charts.records import GIVEN, INITIALIZED, column, records
+from flexure.charts.records import GIVEN, INITIALIZED, WEIGHTS, column, records
 from flexure.charts.scales import Z95, LogAxis, log_axis, short
 from flexure.charts.theme import INK, MUTED, color_scale, configured, shape_scale
 from flexure.errors import ArgumentError, nearest
 from flexure.results import Result
 
-__all__ = ["QUANTITIES", "draw"]
+__all__ = ["QUANTITIES", "draw", "words_of"]
 
 QUANTITIES = {
     "R": (
-        "R = D / G: a smooth deformation against noise",
-        "Squared change under a smooth deformation ÷ squared change under {noise}.",
+        "R = D / G: {bend} against noise",
+        "Squared change under {bend} ÷ squared change under {noise}.",
     ),
     "D": (
-        "D: sensitivity to a smooth deformation",
-        "Squared change under a smooth deformation ÷ squared distance of two images.",
+        "D: sensitivity to {bend}",
+        "Squared change under {bend} ÷ squared distance of two images.",
     ),
     "G": ("G: sensitivity to noise", "Squared change under {noise} ÷ squared distance of two images."),
 }
@@ -34,7 +34,7 @@ _STROKE = {"symbolType": "stroke", "symbolSize": 420, "symbolStrokeWidth": 2.2, 
 _OWNERS = {"run": "lines", "weights": "lines", "kind": "points"}  # the layer that a legend belongs to
 _WITH_LEGEND: dict[str, Any] = {"bind": "legend", "toggle": "true"}
 _WITHOUT_LEGEND: dict[str, Any] = {"on": "click[false]", "clear": False}  # then others may set it
-_NOISE = {"fixed": "noise of a fixed size"}
+_DASHES = [[1, 0], [5, 3], [1.5, 2.5]]  # as many of them as there are sets of weights
 
 Rows = list[dict[str, Any]]
 Picks = dict[str, alt.Parameter]
@@ -46,8 +46,10 @@ def draw(
     """How does the sensitivity of each layer change with depth?
 
     Ops stand in order of emission; a gap in a curve is an op that was not measured. Bands are value ± 1.96 standard
-    errors. Clicks in a legend single out runs and sets of weights, a second click takes one back; where kinds of op are
-    chosen, the curves run through those alone.
+    errors. Where channels were shuffled, their curve is dashed beside the solid one of the network as it is, as in
+    Tomasini et al. (2022), Figure 3; that of initialized networks is then dotted, else dashed. Clicks in a legend
+    single out runs and sets of weights, a second click takes one back; where kinds of op are chosen, the curves run
+    through those alone.
 
     Args:
         results: Results of ``sensitivity``.
@@ -66,15 +68,19 @@ def draw(
     depth = depth_of([[str(name) for name in column(result, "layer", "")] for result in results])
     rows = records(results, labels, depth.positions)
     picks = _picks(rows, legend)
-    noise = _NOISE.get(_match(results), "noise of the same size")
-    panels = [_panel(rows, depth, name, noise, picks, legend and i == 0, i == 0) for i, name in enumerate(wanted)]
+    words = words_of([dict(result.provenance.get("settings") or {}) for result in results])
+    panels = [_panel(rows, depth, name, words, picks, legend and i == 0, i == 0) for i, name in enumerate(wanted)]
     picture = panels[0] if len(panels) == 1 else alt.vconcat(*panels, spacing=28)
     return configured(_owned(picture, picks, depth))
 
 
-def _match(results: Sequence[Result]) -> str:
-    found = {str((result.provenance.get("settings") or {}).get("match")) for result in results}
-    return found.pop() if len(found) == 1 else ""
+def words_of(settings: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """What to call, over all these measurements, what was done to the images: ``bend`` and ``noise``."""
+    bend = "the transform" if any(one.get("transform") for one in settings) else "a smooth deformation"
+    laws = {one.get("noise") or "sphere" for one in settings}
+    sizes = {one.get("match") for one in settings}
+    noise = "noise of a fixed size" if sizes == {"fixed"} else "noise of the same size"
+    return {"bend": bend, "noise": noise if laws == {"sphere"} else "rectified noise"}
 
 
 def _picks(rows: Rows, legend: bool) -> Picks:
@@ -108,7 +114,9 @@ def _settings(pick: alt.Parameter) -> dict[str, Any]:
     return parameter.to_dict()
 
 
-def _panel(rows: Rows, depth: Depth, name: str, noise: str, picks: Picks, legend: bool, is_first: bool) -> Any:
+def _panel(
+    rows: Rows, depth: Depth, name: str, words: dict[str, str], picks: Picks, legend: bool, is_first: bool
+) -> Any:
     """One quantity over depth; the first panel of a picture owns the selections, the others look on."""
     errors = [row[f"{name}_se"] for row in rows]
     axis = log_axis([row[name] for row in rows], errors, include=1.0 if name == "R" else None)
@@ -124,10 +132,10 @@ def _panel(rows: Rows, depth: Depth, name: str, noise: str, picks: Picks, legend
         line, point = line.properties(name="lines"), point.properties(name="points")
     layers = [band, line, point, _ends(rows, color, name, axis, shown)]
     if name == "R":
-        layers = [_rule(y), *layers, *_rule_in_words(noise)]
+        layers = [_rule(y), *layers, *_rule_in_words(words)]
     title, what = QUANTITIES[name]
-    subtitle = [f"{what.format(noise=noise)} Bands: 95 % intervals.", *axis.remarks]
-    title = alt.TitleParams(title, subtitle=subtitle)
+    subtitle = [f"{what.format(**words)} Bands: 95 % intervals.", *axis.remarks]
+    title = alt.TitleParams(title.format(**words), subtitle=subtitle)
     return alt.layer(*layers, title=title).properties(width=_WIDTH, height=_HEIGHT)
 
 
@@ -173,8 +181,8 @@ def _curves(
 ) -> list[alt.Chart]:
     """The band, the line and the points of every run and set of weights."""
     crowd = len(rows) / max(len(_distinct(rows, "run")) * len(_distinct(rows, "weights")), 1)
-    is_fresh = alt.datum.weights == INITIALIZED
-    width = alt.condition(is_fresh, alt.value(1.2), alt.value(2.0 if crowd <= 80 else 1.5))
+    is_given = alt.datum.weights == GIVEN
+    width = alt.condition(alt.datum.weights == INITIALIZED, alt.value(1.2), alt.value(2.0 if crowd <= 80 else 1.5))
     base = base.encode(color=color, detail="weights:N")
     bounds = {"y": alt.Y("low:Q", **y), "y2": "high:Q"}
     band = base.mark_area().encode(**bounds, opacity=_dimmed(shown, 0.15, 0.02))
@@ -183,7 +191,7 @@ def _curves(
     point = base.mark_point(size=44 if crowd <= 30 else 24 if crowd <= 80 else 12, strokeWidth=1.1).encode(
         shape=_shape(rows, legend),
         fill=_color(rows, legend, alt.Fill),
-        fillOpacity=alt.condition(is_fresh, alt.value(0), alt.value(1)),
+        fillOpacity=alt.condition(is_given, alt.value(1), alt.value(0)),
         tooltip=_tooltip(),
     )
     return [band, line, point]
@@ -199,11 +207,11 @@ def _color(rows: Rows, legend: bool, channel: type = alt.Color) -> Any:
 
 
 def _dash(rows: Rows, legend: bool) -> alt.StrokeDash:
-    scale = alt.Scale(domain=[GIVEN, INITIALIZED], range=[[1, 0], [5, 3]])
+    found = _distinct(rows, "weights")
+    names = [name for name in WEIGHTS if name in found] or [GIVEN]
+    scale = alt.Scale(domain=names, range=_DASHES[: len(names)])
     look = _STROKE | {"symbolStrokeColor": MUTED}
-    return alt.StrokeDash(
-        "weights:N", scale=scale, legend=_legend(legend and len(_distinct(rows, "weights")) > 1, look)
-    )
+    return alt.StrokeDash("weights:N", scale=scale, legend=_legend(legend and len(names) > 1, look))
 
 
 def _shape(rows: Rows, legend: bool) -> alt.Shape:
@@ -231,9 +239,9 @@ def _rule(y: dict[str, Any]) -> alt.Chart:
     return alt.Chart(alt.InlineData(values=[{}])).mark_rule(color=INK, opacity=0.6).encode(y=alt.datum(1, **y))
 
 
-def _rule_in_words(noise: str) -> list[alt.Chart]:
+def _rule_in_words(says: dict[str, str]) -> list[alt.Chart]:
     """The words, on a halo of the page's color that keeps them legible over curves."""
-    words = f"width > 460 ? 'R = 1: as sensitive to a smooth deformation as to {noise}' : 'R = 1'"
+    words = f"width > 460 ? 'R = 1: as sensitive to {says['bend']} as to {says['noise']}' : 'R = 1'"
     where = {"y": alt.datum(1), "x": alt.value("width"), "text": alt.value(alt.expr(words))}
     look: dict[str, Any] = {"align": "right", "baseline": "bottom", "dx": -4, "dy": -4, "fontSize": 11}
     one = alt.Chart(alt.InlineData(values=[{}]))

@@ -94,14 +94,16 @@ def _rows_forward(passes: Any) -> str | None:
     """How many images went through the network, copies counted."""
     if not isinstance(passes, Mapping):
         return None if passes is None else str(passes)
-    again = passes.get("extra_clean")
+    again, shuffled = passes.get("extra_clean"), passes.get("shuffled_rows")
     more = f", {again:,} of them clean ones again" if again else ""
+    more += f", and {shuffled + passes.get('reestimation_rows', 0):,} with shuffled channels" if shuffled else ""
     return f"{passes['rows']:,}{more}" if "rows" in passes else None
 
 
 def _noise(settings: Mapping[str, Any]) -> str | None:
     sigma = settings.get("sigma")
-    return f"of norm {sigma:.4g}" if sigma is not None else phrase(settings, "match")
+    size = f"of norm {sigma:.4g}" if sigma is not None else phrase(settings, "match")
+    return f"rectified; before that {size}" if settings.get("noise") == "rectified" else size
 
 
 def phrase(settings: Mapping[str, Any], key: str) -> str | None:
@@ -111,6 +113,8 @@ def phrase(settings: Mapping[str, Any], key: str) -> str | None:
 
 
 def _deformation(settings: Mapping[str, Any]) -> str | None:
+    if settings.get("transform"):
+        return str(settings["transform"])
     parts = [
         f"nominal displacement {settings['displacement']:.4g} px" if _is_number(settings, "displacement") else None,
         f"temperature {settings['temperature']:.4g}" if _is_number(settings, "temperature") else None,

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from flexure.charts import chart
-from flexure.charts.records import GIVEN, INITIALIZED, column
+from flexure.charts.records import GIVEN, WEIGHTS, column
 from flexure.charts.scales import Z95
+from flexure.charts.sensitivity import words_of
 from flexure.charts.theme import colors
 from flexure.page.embed import Picture, picture
 from flexure.page.facts import settings_of
@@ -25,11 +26,11 @@ _SETS = 3  # sets of sample images on one page
 
 @dataclass(frozen=True)
 class Comparison:
-    """How the ops of a network compare with those of the freshly initialized one.
+    """How the ops of a network compare with those of another: a freshly initialized one, or its own, shuffled.
 
     Attributes:
         ops: Ops measured in both.
-        below, above: Ops where R is below or above that of the initialized network.
+        below, above: Ops where R is below or above that of the other network.
         below_apart, above_apart: Of these, the ops whose 95 % intervals do not overlap.
     """
 
@@ -54,6 +55,7 @@ class Answer:
         lowest, highest: Layer and R of the op with the smallest and the largest R.
         measured, ops: Ops with a finite R, and all.
         comparison: With the freshly initialized network.
+        shuffled, shuffled_interval, shuffled_status, shuffled_comparison: The same for shuffled channels.
     """
 
     name: str
@@ -69,6 +71,10 @@ class Answer:
     measured: int
     ops: int
     comparison: Comparison | None
+    shuffled: Number | None = None
+    shuffled_interval: str = ""
+    shuffled_status: str = ""
+    shuffled_comparison: Comparison | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,7 @@ class Contents:
     samples_left_out: int
     tables: list[Table]
     settings: dict[str, Any]
+    words: dict[str, str]
 
 
 def contents(results: Sequence[Result], labels: Sequence[str]) -> Contents:
@@ -116,6 +123,7 @@ def contents(results: Sequence[Result], labels: Sequence[str]) -> Contents:
         samples_left_out=len(sets) - len(sets[:_SETS]),
         tables=[_table(result, label) for result, label in zip(results, labels, strict=True)],
         settings=_shared([settings_of(result) for result in results]),
+        words=words_of([settings_of(result) for result in results]),
     )
 
 
@@ -127,25 +135,28 @@ def _shared(settings: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _answer(result: Result, label: str, color: str) -> Answer:
     layers = [str(name) for name in column(result, "layer", "")]
     at = len(layers) - 1 - layers[::-1].index("output") if "output" in layers else len(layers) - 1
-    given, fresh = _values(result, ""), _values(result, "_init")
+    given, fresh, mixed = (_values(result, suffix) for suffix in ("", "_init", "_shuffled"))
     known = sorted((value, i) for i, (value, _) in enumerate(given) if value is not None)
     ends = [(layers[i], number(*given[i]) or Number("")) for _, i in known[:1] + known[-1:]]
-    value, error = given[at] if given else (None, None)
-    fresh_value, fresh_error = fresh[at] if fresh else (None, None)
+    value, fresh_value, mixed_value = (values[at] if values else (None, None) for values in (given, fresh, mixed))
     return Answer(
         name=label,
         color=color,
-        value=number(value, error),
-        interval=interval(value, error),
+        value=number(*value),
+        interval=interval(*value),
         status=_why(result, "", at),
-        fresh=number(fresh_value, fresh_error),
-        fresh_interval=interval(fresh_value, fresh_error),
-        fresh_status=_why(result, "_init", at) if fresh and fresh_value is None else "",
+        fresh=number(*fresh_value),
+        fresh_interval=interval(*fresh_value),
+        fresh_status=_why(result, "_init", at) if fresh and fresh_value[0] is None else "",
         lowest=ends[0] if ends else None,
         highest=ends[-1] if ends else None,
         measured=len(known),
         ops=len(layers),
         comparison=_compared(given, fresh),
+        shuffled=number(*mixed_value),
+        shuffled_interval=interval(*mixed_value),
+        shuffled_status=_why(result, "_shuffled", at) if mixed and mixed_value[0] is None else "",
+        shuffled_comparison=_compared(given, mixed),
     )
 
 
@@ -198,7 +209,7 @@ def _samples(result: Result, budget: int) -> Samples | None:
 
 
 def _table(result: Result, label: str) -> Table:
-    groups = {GIVEN: "", INITIALIZED: "_init"} if _is_compared(result) else {GIVEN: ""}
+    groups = {name: suffix for name, suffix in WEIGHTS.items() if name == GIVEN or _is_compared(result, suffix)}
     facts = [[str(value or "") for value in column(result, name, "")] for name in ("layer", "kind", "shape")]
     cells = [_cells(result, suffix) for suffix in groups.values()]
     remarks = _remark_column(result)
@@ -209,8 +220,8 @@ def _table(result: Result, label: str) -> Table:
     return Table(label, list(groups), rows, _constants(result), any(remarks))
 
 
-def _is_compared(result: Result) -> bool:
-    return any(value is not None for value in column(result, "R_init"))
+def _is_compared(result: Result, suffix: str) -> bool:
+    return any(value is not None for value in column(result, f"R{suffix}"))
 
 
 def _cells(result: Result, suffix: str) -> list[list[Number | None] | str]:

@@ -148,8 +148,8 @@ class ChannelShuffle(TorchFunctionMode):
         """Whether any convolution was called so far."""
         return bool(self._orders)
 
-    def notes(self) -> list[str]:
-        """What was shuffled, what was left alone and why: sentences, about the passes made so far."""
+    def note(self) -> str:
+        """What was shuffled, what was left alone and why, in the passes made so far."""
         found = [f"Channels were shuffled in {_counted(len(self.shuffled), 'convolution')}."]
         for reason in dict.fromkeys(self.left_alone.values()):
             names = [name for name, why in self.left_alone.items() if why == reason]
@@ -162,7 +162,7 @@ class ChannelShuffle(TorchFunctionMode):
         for one, *others in self._names.values():
             if others and one in met:
                 found.append(f"{_listed([one, *others])} share a weight, and so a permutation.")
-        return found
+        return " ".join(found)
 
     def _watch(self, name: str, module: nn.Module) -> None:
         def enter(module: nn.Module, args: Any) -> None:

@@ -86,7 +86,7 @@ class Measurement:
             found = self._measured(passes, ops)
         else:
             found = unmeasured(select(ops, settings.layers), "no convolution to shuffle")
-        notes = [*_remarks(passes, settings), *shuffle.notes(), *filter(None, [note])]
+        notes = [*_remarks(passes, settings), shuffle.note(), *filter(None, [note])]
         outcome = Outcome(found, _cost(passes) | {"reestimation": extra}, tuple(notes))
         self.ledger.finish(number, outcome)
         return outcome

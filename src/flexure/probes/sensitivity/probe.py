@@ -26,6 +26,7 @@ from flexure.specimen import Specimen
 __all__ = ["sensitivity"]
 
 QUESTION = "How far does each layer move when its input is smoothly deformed, and when it is shaken by noise as large?"
+_OF_A_TRANSFORM = "How far does each layer move when its input is transformed, and when it is shaken by noise?"
 _COMPARED = ("init", "shuffled")
 _UNITS = dict.fromkeys(VALUES, "ratio") | {
     "n": "images",
@@ -237,7 +238,8 @@ class _Work:
         origin["seconds"] = round(time.perf_counter() - began, 2)
         notes = dict.fromkeys([*notes_of(self.images), *given.notes, *(note for one in shuffled for note in one.notes)])
         table = self._table(given, shuffled, fresh)
-        return Result("sensitivity", QUESTION, table, arrays | _draws(table, shuffled), _UNITS, origin, tuple(notes))
+        question = QUESTION if self.settings.transform is None else _OF_A_TRANSFORM
+        return Result("sensitivity", question, table, arrays | _draws(table, shuffled), _UNITS, origin, tuple(notes))
 
     def _initialized(self, number: int, module: nn.Module, ledger: Ledger) -> Outcome:
         specimen = replace(self.specimen, model=module)
