@@ -5,15 +5,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from flexure.charts.draw import distinct
+from flexure.page.accuracy import contents as accuracy
 from flexure.page.embed import Picture
 from flexure.page.facts import NOT_RECORDED, command_of, rows_of, tree
+from flexure.page.filters import contents as filters
 from flexure.page.numbers import number
+from flexure.page.phase_diagram import contents as phase_diagram
 from flexure.page.sensitivity import contents as sensitivity
+from flexure.page.training import contents as training
 from flexure.results import Result, Run
 
 __all__ = ["Panel", "panels"]
 
-_CONTENT: Mapping[str, tuple[Callable[..., Any], str]] = {"sensitivity": (sensitivity, "sensitivity.html")}
+_CONTENT: Mapping[str, tuple[Callable[..., Any], str]] = {
+    "sensitivity": (sensitivity, "sensitivity.html"),
+    "phase_diagram": (phase_diagram, "phase_diagram.html"),
+    "filters": (filters, "filters.html"),
+    "accuracy": (accuracy, "accuracy.html"),
+    "training": (training, "training.html"),
+}
 
 
 @dataclass(frozen=True)
@@ -76,9 +86,15 @@ def _panel(probe: str, runs: Sequence[tuple[str, Run]]) -> Panel:
         initialized=_agreed([result.provenance.get("initialized") for result in results]),
         notes=_grouped([(note, name) for name, result in zip(labels, results, strict=True) for note in result.notes]),
         commands=_grouped([(command_of(run, result), name) for (name, run), result in zip(runs, results, strict=True)]),
-        setup=[(label, _merged([setup[label] for setup in setups])) for label in setups[0]],
+        setup=_setup(setups, bool(results[0].provenance.get("settings"))),
         provenance=[(name, tree(result.provenance)) for name, result in zip(labels, results, strict=True)],
     )
+
+
+def _setup(setups: Sequence[Mapping[str, str]], has_settings: bool) -> list[tuple[str, list[str]]]:
+    """The lines of the table; where settings were recorded, what they are silent about does not apply to the probe."""
+    lines = [(label, [setup[label] for setup in setups]) for label in setups[0]]
+    return [(label, _merged(told)) for label, told in lines if not has_settings or set(told) != {NOT_RECORDED}]
 
 
 def _in_one_line(setup: Mapping[str, str]) -> str:

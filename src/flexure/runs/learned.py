@@ -49,7 +49,7 @@ def as_result(
     about["test"] = None if test is None else {"name": test.name, "n": len(test), "hash": content_hash(test)}
     about |= {"weights": dict(weights), "ended": history.ended, "best_epoch": history.best_epoch}
     return Result(
-        TRAINING, QUESTION, table, units=_units(recipe), provenance=about, notes=_notes(history, images) + notes
+        TRAINING, QUESTION, table, units=_units(recipe), provenance=about, notes=_notes(history, images, recipe) + notes
     )
 
 
@@ -62,9 +62,8 @@ def _units(recipe: Recipe) -> dict[str, str]:
     return units
 
 
-def _notes(history: History, images: Images) -> tuple[str, ...]:
-    found = [f"{history.ended[:1].upper()}{history.ended[1:]}."]
-    found.append("Loss and accuracy on the training images are means over the epoch, while the weights were moving.")
+def _notes(history: History, images: Images, recipe: Recipe) -> tuple[str, ...]:
+    found = [] if len(history) == recipe.epochs else [f"Ended early: {history.ended}."]
     if history.best_epoch is not None:
         best = history.records[history.best_epoch - 1]
         found.append(

@@ -73,7 +73,7 @@ class EarlyStop:
                 told.append(f"{what} {value:.4g}")
         if not told or last.epoch < self.patience_factor * self._first_epoch(records):
             return None
-        return f"stopped after epoch {last.epoch}: {', '.join(told)}"
+        return f"epoch {last.epoch} reached {' and '.join(told)}"
 
     def _first_epoch(self, records: Sequence[EpochRecord]) -> int:
         limit = math.inf if self.train_loss is None else self.train_loss
@@ -86,4 +86,4 @@ class EarlyStop:
         best = min(known, key=lambda record: record.test_loss)
         if records[-1].epoch - best.epoch < self.patience:
             return None
-        return f"stopped after epoch {records[-1].epoch}: no smaller test loss since epoch {best.epoch}"
+        return f"the test loss has not fallen since epoch {best.epoch}"
