@@ -65,10 +65,8 @@ def _units(recipe: Recipe) -> dict[str, str]:
 def _notes(history: History, images: Images, recipe: Recipe) -> tuple[str, ...]:
     found = [] if len(history) == recipe.epochs else [f"Ended early: {history.ended}."]
     if history.best_epoch is not None:
-        best = history.records[history.best_epoch - 1]
         found.append(
-            f"The best weights are those after epoch {best.epoch}: {best.test_accuracy:.4f} of the test images right. "
-            "They were chosen by looking at the test images, so this is no estimate for new ones."
+            "The best weights were chosen by looking at the test images: their accuracy is no estimate for others."
         )
     if history.records and (skipped := history.records[-1].skipped):
         found.append(f"{skipped} training images could not be read and were left out of every epoch.")

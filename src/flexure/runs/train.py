@@ -339,7 +339,10 @@ def _summary(result: Result) -> str:
     there = f"after {int(last['epoch'])} epochs"
     if not last["test_n"]:
         return f"{there}: training loss {last['loss']:.4g}"
-    return f"test accuracy {there}: {last['test_accuracy']:.4f} ± {last['test_accuracy_se']:.4f}"
+    best = result.provenance.get("best_epoch")
+    known = result.table.set_index("epoch")["test_accuracy"]
+    better = f" (best: {known[best]:.4f} after {best})" if best is not None and best != last["epoch"] else ""
+    return f"test accuracy {there}: {last['test_accuracy']:.4f} ± {last['test_accuracy_se']:.4f}{better}"
 
 
 def _finish(folder: RunFolder[Any] | None, about: dict[str, Any]) -> None:
