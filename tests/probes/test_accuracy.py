@@ -310,5 +310,8 @@ def test_three_processes_agree_with_one(tmp_path):
 
 def test_progress_is_told_batch_by_batch():
     told = []
-    flexure.accuracy(_First(10), labelled(20), batch_size=8, progress=lambda *step: told.append(step))
+    found = flexure.accuracy(
+        _First(10), labelled(20), batch_size=8, corruption=[0, 1], draws=3, progress=lambda *step: told.append(step)
+    )
     assert told == [(1, 3), (2, 3), (3, 3)]
+    assert found.provenance["passes"] == {"rows": 80}

@@ -141,7 +141,7 @@ def accuracy(
     if len(found.skipped) == len(images):
         first, reason = min(found.skipped.items())
         raise DataError(f"{images.name}: none of its {len(images)} images can be used (image {first}: {reason}).")
-    origin |= {"passes": settings.passes, "seconds": round(time.perf_counter() - began, 2)}
+    origin |= {"passes": {"rows": _rows(found, settings)}, "seconds": round(time.perf_counter() - began, 2)}
     units = {"corruption": "norm of the noise", "accuracy": "fraction", "error": "fraction", "n": "images"}
     units |= {"loss": "hinge" if found.outputs == 1 else "nats", "draws": "draws per image"}
     units |= {f"{name}_se": units[name] for name in _ESTIMATES}
@@ -359,6 +359,12 @@ def _table(found: _Tally, settings: AccuracySettings) -> pd.DataFrame:
         row |= {"n": int(found.moments.n[place]), "status": status, "draws": settings.draws if level else 1}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _rows(found: _Tally, settings: AccuracySettings) -> int:
+    """Images that went through the network, copies counted."""
+    counts = found.moments.n.numpy() + found.left_out
+    return int(sum(n * (settings.draws if level else 1) for n, level in zip(counts, settings.corruption, strict=True)))
 
 
 def _status(found: _Tally, place: int) -> str:
