@@ -1,5 +1,6 @@
 """The plane of temperature and cut-off with its band and folds, and the curves of D, G and R over displacement."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +33,8 @@ _SUBTITLES = {
 _WIDTH, _HEIGHT = 640, 300
 _FACTS = ("cutoff", "temperature", "displacement", "rms_displacement", "n", "status", "folding", "folding_se")
 _LINES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+_STROKE: dict[str, Any] = {"symbolType": "stroke", "symbolSize": 420, "symbolStrokeWidth": 2.2, "symbolOpacity": 1}
+_POINT: dict[str, Any] = {"symbolSize": 60, "symbolOpacity": 1}
 _HEAT = ["#fde9c9", "#fdbb84", "#ef6548", "#b30000", "#5a0010"]
 _COOL = ["#3b1c8c", "#21908d", "#dcd64a"]
 
@@ -65,13 +68,15 @@ def draw(
         )
     shown = list(results[:1]) if y is None else list(results)
     panels: list[Any] = []
-    for name in wanted:
+    for i, name in enumerate(wanted):
         if name in _PLANES:
-            panels += [_plane(one, label, name, len(shown) > 1) for one, label in zip(shown, labels, strict=False)]
+            panels += _planes(shown, labels, name)
         else:
-            panels.append(_curves(results, labels, name, legend))
-    picture = panels[0] if len(panels) == 1 else alt.vconcat(*panels, spacing=28).resolve_scale(color="independent")
-    return configured(picture)
+            panels.append(_curves(results, labels, name, legend and not any(n in _VALUES for n in wanted[:i])))
+    if len(panels) == 1:
+        return configured(panels[0])
+    own: dict[str, Any] = dict.fromkeys(("color", "fill", "shape", "strokeDash"), "independent")
+    return configured(alt.vconcat(*panels, spacing=28).resolve_scale(**own))
 
 
 def _records(result: Result, label: str) -> Rows:
@@ -90,16 +95,34 @@ def _records(result: Result, label: str) -> Rows:
 # The plane
 
 
-def _plane(result: Result, label: str, name: str, is_one_of_many: bool) -> Any:
-    rows = _records(result, label)
+def _planes(results: Sequence[Result], labels: Sequence[str], name: str) -> list[Any]:
+    """A plane for each result, all with the same colors for the same values."""
+    values = [value for result in results for value in column(result, "R")]
+    ends = log_axis(values, [None] * len(values))
+    return [
+        _plane(one, f" — {label}" if len(results) > 1 else "", name, _color_of_values(name, ends))
+        for one, label in zip(results, labels, strict=False)
+    ]
+
+
+def _color_of_values(name: str, ends: LogAxis) -> alt.Color:
+    if name == "folding":
+        look = alt.Legend(title="share that folds", format="~g", gradientLength=200, values=[0, 0.5, 1])
+        return alt.Color("folding:Q", scale=alt.Scale(domain=[0, 1], range=_HEAT), legend=look)
+    scale = alt.Scale(type="log", domain=[ends.low, ends.high], range=_COOL, nice=False)
+    return alt.Color(
+        "R:Q", scale=scale, legend=alt.Legend(title="R", format="~g", gradientLength=200, values=ends.ticks)
+    )
+
+
+def _plane(result: Result, suffix: str, name: str, color: alt.Color) -> Any:
+    rows = _records(result, suffix.removeprefix(" — "))
     cutoffs, low, high = (result[f"curve_{part}"] for part in ("cutoff", "T1", "T2"))
     y = _heat_axis(rows, low, high, cutoffs)
     x = _cutoff_axis(rows, cutoffs)
-    title = f"{QUANTITIES[name]} — {label}" if is_one_of_many else QUANTITIES[name]
-    layers = [*_band(cutoffs, low, high, x, y), *_equal_displacements(cutoffs, low, x, y), _points(rows, name, x, y)]
-    return alt.layer(*layers, title=alt.TitleParams(title, subtitle=[_SUBTITLES[name]])).properties(
-        width=_WIDTH, height=_HEIGHT
-    )
+    lines = [*_band(cutoffs, low, high, x, y), *_equal_displacements(cutoffs, low, x, y)]
+    title = alt.TitleParams(QUANTITIES[name] + suffix, subtitle=[_SUBTITLES[name]])
+    return alt.layer(*lines, _points(rows, color, x, y), title=title).properties(width=_WIDTH, height=_HEIGHT)
 
 
 def _heat_axis(rows: Rows, low: np.ndarray, high: np.ndarray, cutoffs: np.ndarray) -> dict[str, Any]:
@@ -121,9 +144,8 @@ def _cutoff_axis(rows: Rows, cutoffs: np.ndarray) -> dict[str, Any]:
 
 def _band(cutoffs: np.ndarray, low: np.ndarray, high: np.ndarray, x: dict, y: dict) -> list[alt.Chart]:
     """The area between T1 and T2, as far as there is one, and both lines."""
-    values = [
-        {"c": float(c), "T1": float(t1), "T2": float(t2)} for c, t1, t2 in zip(cutoffs, low, high, strict=True)
-    ]
+    values = [{"c": float(c), "T1": float(t1), "T2": float(t2)} for c, t1, t2 in zip(cutoffs, low, high, strict=True)]
+    at = min(range(len(values)), key=lambda i: -_clearance(values[i]["c"], x))
     chart = alt.Chart(alt.InlineData(values=values)).encode(x=alt.X("c:Q", **x))
     area = chart.transform_filter("datum.T1 < datum.T2").mark_area(color="#0072b2", opacity=0.1, clip=True)
     lines = chart.mark_line(strokeWidth=1.6, color="#0072b2", clip=True)
@@ -131,14 +153,19 @@ def _band(cutoffs: np.ndarray, low: np.ndarray, high: np.ndarray, x: dict, y: di
         area.encode(y=alt.Y("T1:Q", **y), y2="T2:Q"),
         lines.encode(y=alt.Y("T1:Q", **y)),
         lines.encode(y=alt.Y("T2:Q", **y)),
-        *_named(values[1], "T1", "T1", x, y),
-        *_named(values[1], "T2", "T2", x, y),
+        *_named(values[at], "T1", x, y),
+        *_named(values[at], "T2", x, y),
     ]
 
 
-def _named(row: dict[str, Any], name: str, text: str, x: dict, y: dict) -> list[alt.Chart]:
-    """A word on a line, on a halo of the page's color."""
-    one = alt.Chart(alt.InlineData(values=[{"c": row["c"], "t": row[name], "text": text}]))
+def _clearance(cutoff: float, x: dict) -> float:
+    """How far a cut-off lies from those measured and from the ends of the axis, in logarithms."""
+    return min(abs(math.log(cutoff / taken)) for taken in (*x["axis"].values, *x["scale"].domain))
+
+
+def _named(row: dict[str, Any], name: str, x: dict, y: dict) -> list[alt.Chart]:
+    """The name of a line, on a halo of the page's color."""
+    one = alt.Chart(alt.InlineData(values=[{"c": row["c"], "t": row[name], "text": name}]))
     where: dict[str, Any] = {"x": alt.X("c:Q", **x), "y": alt.Y("t:Q", **y), "text": "text:N"}
     look: dict[str, Any] = {"fontSize": 12, "dy": -8, "clip": True}
     halo = one.mark_text(stroke="white", strokeWidth=4, strokeJoin="round", opacity=0.85, **look)
@@ -165,19 +192,10 @@ def _equal_displacements(cutoffs: np.ndarray, low: np.ndarray, x: dict, y: dict)
     return [chart.encode(detail="δ:N", **where), names.encode(text="δ:N", **where)]
 
 
-def _points(rows: Rows, name: str, x: dict, y: dict) -> alt.Chart:
-    quantity = "folding" if name == "folding" else "R"
-    scale = (
-        alt.Scale(domain=[0, 1], range=_HEAT) if name == "folding" else alt.Scale(type="log", range=_COOL, nice=False)
-    )
-    look = alt.Legend(title="share that folds" if name == "folding" else "R", format="~g", gradientLength=160)
-    base = _described(alt.Chart(alt.InlineData(values=[row for row in rows if (row[quantity] or 0) >= 0])))
-    return base.mark_circle(size=70, opacity=1, stroke=INK, strokeWidth=0.4).encode(
-        x=alt.X("cutoff:Q", **x),
-        y=alt.Y("temperature:Q", **y),
-        color=alt.Color(f"{quantity}:Q", scale=scale, legend=look),
-        tooltip=_tooltip(),
-    )
+def _points(rows: Rows, color: alt.Color, x: dict, y: dict) -> alt.Chart:
+    base = _described(alt.Chart(alt.InlineData(values=rows)))
+    base = base.encode(x=alt.X("cutoff:Q", **x), y=alt.Y("temperature:Q", **y), tooltip=_tooltip())
+    return base.mark_circle(size=56, opacity=1, stroke=INK, strokeWidth=0.4).encode(color=color)
 
 
 # Over displacement
@@ -194,9 +212,9 @@ def _curves(results: Sequence[Result], labels: Sequence[str], name: str, legend:
     dash = alt.value([1, 0]) if by == "series" else _dash(rows, legend)
     line = base.mark_line(strokeWidth=1.8).encode(y=alt.Y("value:Q", **y), strokeDash=dash)
     is_inside = alt.datum.place == "in the band"
-    point = base.mark_point(size=42, filled=False, strokeWidth=1.2).encode(
+    point = base.mark_point(size=42, filled=False, opacity=1, strokeWidth=1.2).encode(
         y=alt.Y("value:Q", **y),
-        shape=_shape(rows, legend and by == "run"),
+        shape=_shape(rows),
         fill=alt.condition(is_inside, _color(rows, by, False, alt.Fill), alt.value("white")),
         tooltip=_tooltip(),
     )
@@ -234,23 +252,21 @@ def _computed(chart: alt.Chart, name: str, axis: LogAxis) -> alt.Chart:
 
 def _color(rows: Rows, by: str, legend: bool, channel: type = alt.Color) -> Any:
     names = list(dict.fromkeys(row[by] for row in rows))
-    return channel(f"{by}:N", scale=color_scale(names), legend=_legend(legend and len(names) > 1))
+    look = alt.Legend(title=None, **(_STROKE if by == "run" else _POINT)) if legend and len(names) > 1 else None
+    return channel(f"{by}:N", scale=color_scale(names), legend=look)
 
 
 def _dash(rows: Rows, legend: bool) -> alt.StrokeDash:
     names = list(dict.fromkeys(row["series"] for row in rows))
     patterns = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
     scale = alt.Scale(domain=names, range=[patterns[i % len(patterns)] for i in range(len(names))])
-    return alt.StrokeDash("series:N", scale=scale, legend=_legend(legend and len(names) > 1))
+    look = alt.Legend(title=None, symbolStrokeColor=MUTED, **_POINT) if legend and len(names) > 1 else None
+    return alt.StrokeDash("series:N", scale=scale, legend=look)
 
 
-def _shape(rows: Rows, legend: bool) -> alt.Shape:
+def _shape(rows: Rows) -> alt.Shape:
     names = list(dict.fromkeys(row["series"] for row in rows))
-    return alt.Shape("series:N", scale=shape_scale(names), legend=_legend(legend and len(names) > 1))
-
-
-def _legend(is_shown: bool) -> alt.Legend | None:
-    return alt.Legend(title=None) if is_shown else None
+    return alt.Shape("series:N", scale=shape_scale(names), legend=None)
 
 
 def _described(chart: alt.Chart) -> alt.Chart:

@@ -144,7 +144,7 @@ def phase_diagram(
         arrays = _samples(mounted, settings, points, x[:1], index[:1]) | _curves(settings, size)
     totals = Totals.of(sums, draws=draws, same_pairs=same_pairs)
     table = _table(settings, points, output, totals)
-    origin |= {"passes": {"rows": totals.rows}, "seconds": round(time.perf_counter() - began, 2)}
+    origin |= {"passes": {"rows": totals.rows}, "initialized": 0, "seconds": round(time.perf_counter() - began, 2)}
     notes = (*notes_of(images), *_notes(totals, settings, len(images)))
     return Result("phase_diagram", QUESTION, table, arrays, _UNITS, origin, notes)
 

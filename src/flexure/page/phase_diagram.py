@@ -1,0 +1,206 @@
+"""What the page says about a phase diagram: the answer near one pixel, the plane, the curves, one image across it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from flexure.charts import chart
+from flexure.charts.records import column
+from flexure.charts.theme import colors
+from flexure.page.embed import Picture, picture
+from flexure.page.facts import settings_of
+from flexure.page.images import lattice, png
+from flexure.page.numbers import Number, interval, number, plain
+from flexure.results import MEASURED, Result
+
+__all__ = ["Contents", "CutOff", "Diagram", "Gallery", "Table", "Tile", "contents"]
+
+_HEIGHTS = {"plane": 300, "R": 340, "D": 230, "G": 230}
+_PLANES = ("folding", "plane")  # with several runs only the first: it is the same for all, and R is in the curves
+_VALUES = ("R", "D", "G")
+
+
+@dataclass(frozen=True)
+class CutOff:
+    """One cut-off of one run.
+
+    Attributes:
+        cutoff: The cut-off.
+        low, high: T1 and T2.
+        widest: Nominal displacement at T2, pixels; at T1 it is half a pixel.
+        is_empty: Whether T1 lies above T2.
+        near: Nominal displacement of the point nearest to one pixel.
+        value: R there, or None.
+        status: Why there is none.
+        folding: Share of the deformations that fold there, in words.
+        lowest: The smallest R within the band and its displacement, or None.
+    """
+
+    cutoff: int
+    low: Number | None
+    high: Number | None
+    widest: str
+    is_empty: bool
+    near: str
+    value: Number | None
+    interval: str
+    status: str
+    folding: str
+    lowest: tuple[Number, str] | None
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """One run's answer: its name and color, and a line per cut-off, the smallest first."""
+
+    name: str
+    color: str
+    rows: list[CutOff]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One deformed image: data URI, the path of its lattice, its displacement and temperature, whether it folds."""
+
+    uri: str
+    lattice: str
+    displacement: str
+    temperature: Number | None
+    folds: bool
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """One image across the plane: the original, and a row of tiles per cut-off."""
+
+    original: str
+    rows: list[tuple[int, list[Tile]]]
+    size: tuple[int, int]
+    index: int
+
+
+@dataclass(frozen=True)
+class Table:
+    """One run's table: cut-off, temperature, displacements, share that folds, then R, D and G or the reason why not."""
+
+    name: str
+    rows: list[tuple[int, Number | None, str, str, bool, Number | None, list[Number | None] | str]]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything the template of this panel needs; ``planes`` counts the pictures of the plane at the beginning."""
+
+    diagrams: list[Diagram]
+    pictures: list[Picture]
+    planes: int
+    gallery: Gallery | None
+    tables: list[Table]
+    settings: dict[str, Any]
+
+
+def contents(results: Sequence[Result], labels: Sequence[str]) -> Contents:
+    """The panel's content for these results, one per run."""
+    planes = [picture(chart(results[0], y=name), _HEIGHTS["plane"]) for name in _PLANES[: 1 if len(results) > 1 else 2]]
+    curves = [
+        picture(chart(list(results), labels=labels, y=name, legend=name == "R"), _HEIGHTS[name]) for name in _VALUES
+    ]
+    settings = [settings_of(result) for result in results]
+    return Contents(
+        diagrams=[_diagram(*each) for each in zip(results, labels, colors(len(results)), strict=True)],
+        pictures=[*planes, *curves],
+        planes=len(planes),
+        gallery=_gallery(results[0]),
+        tables=[_table(result, label) for result, label in zip(results, labels, strict=True)],
+        settings={key: value for key, value in settings[0].items() if all(s.get(key) == value for s in settings)},
+    )
+
+
+def _diagram(result: Result, label: str, color: str) -> Diagram:
+    cutoffs = sorted({int(cutoff) for cutoff in column(result, "cutoff") if cutoff is not None})
+    return Diagram(label, color, [_cut_off(result, cutoff) for cutoff in cutoffs])
+
+
+def _cut_off(result: Result, cutoff: int) -> CutOff:
+    part = result.table[result.table["cutoff"] == cutoff]
+    at = part.loc[np.log(part["displacement"]).abs().idxmin()]
+    place = int(np.flatnonzero(result["curve_cutoff"] == cutoff)[0])
+    low, high = float(result["curve_T1"][place]), float(result["curve_T2"][place])
+    inside = part[part["in_band"] & np.isfinite(part["R"])]
+    least = inside.loc[inside["R"].idxmin()] if len(inside) else None
+    return CutOff(
+        cutoff=cutoff,
+        low=number(low),
+        high=number(high),
+        widest=plain(0.5 * (high / low) ** 0.5),
+        is_empty=low > high,
+        near=plain(float(at["displacement"])),
+        value=number(at["R"], at["R_se"]),
+        interval=interval(at["R"], at["R_se"]),
+        status=str(at["status"]) if at["status"] != MEASURED else "no finite ratio",
+        folding=_share(at["folding"]),
+        lowest=None if least is None else _least(least),
+    )
+
+
+def _least(row: Any) -> tuple[Number, str] | None:
+    value = number(row["R"], row["R_se"])
+    return None if value is None else (value, plain(float(row["displacement"])))
+
+
+def _share(value: float) -> str:
+    """A share in words: none, all, or per cent."""
+    if not np.isfinite(value):
+        return "not counted"
+    return {0.0: "none", 1.0: "all"}.get(float(value), f"{100 * value:.3g} %")
+
+
+def _gallery(result: Result) -> Gallery | None:
+    if "sample_deformed" not in result.arrays:
+        return None
+    original, deformed = (np.nan_to_num(result[f"sample_{name}"]) for name in ("image", "deformed"))
+    low, high = _range(original, (result.provenance.get("specimen") or {}).get("bounds"))
+    cutoffs = sorted({int(cutoff) for cutoff in result["cutoff"]})
+    rows = [
+        (cutoff, [_tile(result, row, place, low, high) for place in range(deformed.shape[1])])
+        for row, cutoff in enumerate(cutoffs)
+    ]
+    height, width = original.shape[-2:]
+    return Gallery(png(original, low, high), rows, (width, height), int(result["sample_index"][0]))
+
+
+def _tile(result: Result, row: int, place: int, low: float, high: float) -> Tile:
+    return Tile(
+        png(np.nan_to_num(result["sample_deformed"][row, place]), low, high),
+        lattice(np.asarray(result["sample_field"][row, place], dtype=float)),
+        plain(float(result["sample_displacement"][row, place]), 2),
+        number(float(result["sample_temperature"][row, place])),
+        bool(result["sample_folded"][row, place]),
+    )
+
+
+def _range(original: np.ndarray, bounds: Any) -> tuple[float, float]:
+    """Black and white: the specimen's bounds, else [0, 1] where that holds the original, else its extremes."""
+    if bounds is not None:
+        return float(bounds[0]), float(bounds[1])
+    low, high = float(original.min()), float(original.max())
+    return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high if high > low else low + 1)
+
+
+def _table(result: Result, label: str) -> Table:
+    frame = result.table
+    names = ("cutoff", "temperature", "displacement", "rms_displacement", "in_band", "folding", "folding_se")
+    values = zip(*(frame[name].tolist() for name in names), strict=True)
+    cells = [
+        [number(*pair) for pair in zip(frame[name].tolist(), frame[f"{name}_se"].tolist(), strict=True)]
+        for name in _VALUES
+    ]
+    rows: list[Any] = []
+    for i, (cutoff, temperature, nominal, rms, inside, folding, error) in enumerate(values):
+        own = [one[i] for one in cells]
+        reason = str(frame["status"].iloc[i])
+        about = int(cutoff), number(temperature), plain(nominal), plain(rms), bool(inside), number(folding, error)
+        rows.append((*about, own if any(own) else reason))
+    return Table(label, rows)
