@@ -93,7 +93,7 @@ def accuracy(
     The class is the largest of the outputs :math:`f_k(x)`, and for an image of class :math:`c`
 
     .. math:: \mathrm{loss} = -\ln \frac{e^{f_c(x)}}{\sum_k e^{f_k(x)}}, \qquad
-        \mathrm{error} = 1 - \mathrm{accuracy} = P\big(\arg\max_k f_k(x) \ne c\big).
+        \mathrm{error} = 1 - \mathrm{accuracy} = P(\operatorname{argmax}_k f_k(x) \ne c).
 
     A network of one output has two classes: its sign decides, labels 0 and 1 stand for :math:`y = -1` and
     :math:`+1`, and the loss is :math:`\max(0, 1 - y f)`. Under a corruption of level :math:`\ell` the normalized images
