@@ -63,7 +63,8 @@ class ScaleDetection:
         value: Value of a lit pixel, the others being 0; None: side² / 2 in two dimensions, √(side / 2) in one.
         test_size: Images set aside for testing; None: 4,096 in two dimensions, in one all but 1,024 and those for
             validation.
-        validation_size: Images set aside for validation; None: 128 in one dimension, none in two.
+        validation_size: Images set aside for validation. The splits of one task share no pair where both sizes are the
+            same for all.
 
     Raises:
         ArgumentError: A name or number is out of range, or there are too few pairs for these splits.
@@ -99,7 +100,7 @@ class ScaleDetection:
         diagonal: bool = True,
         value: float | None = None,
         test_size: int | None = None,
-        validation_size: int | None = None,
+        validation_size: int = 128,
     ) -> None:
         ring = dimensions == 1
         self.rules = Rules(
@@ -117,7 +118,7 @@ class ScaleDetection:
         self.split, self.seed = split, seed
         self.size = _TRAIN_SIZE if size is None and split == "train" else size
         self.test_size = None if ring and test_size is None else (_TEST_SIZE if test_size is None else test_size)
-        self.validation_size = (128 if ring else 0) if validation_size is None else validation_size
+        self.validation_size = validation_size
         self._check()
 
     def _check(self) -> None:
