@@ -131,7 +131,7 @@ def test_what_was_trained_is_titled_so():
     [
         ("exmine", 2, 'Unknown command "exmine". Did you mean "examine"?'),
         ("examine lenet5 --dta digits", 2, "Unknown option: --dta. Did you mean --data?"),
-        ("examine lenet4 --data digits", 2, "no model 'lenet4'. Did you mean 'lenet5'? Valid: lenet5,"),
+        ("examine lenet4 --data digits", 2, "no model 'lenet4'. Did you mean 'lenet'? Valid: alexnet,"),
         ("examine lenet5 --data digts", 2, "no data set 'digts'. Did you mean 'digits'? Valid:"),
         ("examine lenet5 --data digits --probe sensitivty", 2, "no probe 'sensitivty'. Did you mean 'sensitivity'?"),
         ("examine lenet5 --data digits --set sensitivity.drawz=2", 2, "no option 'drawz'. Did you mean 'draws'?"),

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from flexure import data, models
 from flexure.errors import ArgumentError, RunError
+from flexure.probes import check_probes
 from flexure.results import read
 from flexure.runs.request import prepare, request
 from flexure.runs.spec import Spec
@@ -49,7 +50,7 @@ def test_a_file_of_a_run_is_held_to_its_hashes_until_something_else_is_asked():
     ("given", "more", "words"),
     [
         ({"model": "lenet5"}, {}, "--data is missing: which images shall lenet5 be shown?"),
-        ({"model": "lenet4", "data": "digits"}, {}, "no model 'lenet4'. Did you mean 'lenet5'?"),
+        ({"model": "lenet4", "data": "digits"}, {}, "no model 'lenet4'. Did you mean 'lenet'?"),
         ({"data": "digits", "image_size": 8}, {}, "--data, --image-size without a MODEL: say which network"),
         (NET, {"probes": ["sensitiv"]}, "no probe 'sensitiv'. Did you mean 'sensitivity'?"),
         (NET, {"settings": ["filter.n=1"]}, "no probe 'filter'."),
@@ -127,7 +128,8 @@ def test_the_demonstration_trains_then_measures_before_and_after(monkeypatch):
     run = asked.carry_out(progress=listener, say=said.append)
     assert said[0] == "training small_cnn on 1,258 digits for 2 epochs; 539 are held out"
     assert said[1].startswith("accuracy on these: 0.")
-    assert heard[0][:2] == ("training", 1) and heard[-1][0] == "sensitivity"
+    assert list(run.results) == list(check_probes(()))
+    assert heard[0][:2] == ("training", 1) and {"sensitivity", "accuracy"} <= {name for name, *_ in heard}
     before, after = (read("runs/demo")["sensitivity"].table[name] for name in ("R_init", "R"))
     assert before.notna().all() and (before.iloc[-1] != after.iloc[-1])
     assert request({}).out == Path("runs/demo-2")

@@ -9,6 +9,7 @@ from torch import nn
 
 from flexure import data, distributed, models, training
 from flexure.errors import ArgumentError
+from flexure.probes import check_probes
 from flexure.results import Progress, write_atomically
 
 __all__ = ["FOLDER", "fields", "train"]
@@ -39,7 +40,7 @@ def fields(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         "data": DATA,
         "hold_out": HOLD_OUT,
         "threads": THREADS,
-        "probes": {"sensitivity": {"draws": DRAWS}},
+        "probes": {name: {} for name in check_probes(())} | {"sensitivity": {"draws": DRAWS}},
     }
     weights = {"weights": str(folder / "trained.safetensors"), "initial": str(folder / "initial.safetensors")}
     return {**stated, **weights}
