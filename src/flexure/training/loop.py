@@ -255,10 +255,12 @@ class _Training:
         )
 
     def _ended(self) -> str | None:
-        records = self.at.records
-        if self.recipe.stop is not None and self.at.is_between_epochs and (reason := self.recipe.stop(records)):
+        """Why there is no further epoch; None within one, and where there is."""
+        if not self.at.is_between_epochs:
+            return None
+        if self.recipe.stop is not None and (reason := self.recipe.stop(self.at.records)):
             return reason
-        return f"all {self.recipe.epochs} epochs were made" if len(records) >= self.recipe.epochs else None
+        return f"all {self.recipe.epochs} epochs were made" if self.at.epoch > self.recipe.epochs else None
 
     def _epoch(self, signals: list[int]) -> None:
         batches = self._batches(self.at.epoch)
@@ -318,7 +320,7 @@ class _Training:
             self.model.train(training)
 
     def _keep(self, signals: list[int], *, at_epoch_end: bool) -> None:
-        if self.saved is not None and (signals or self.saved.is_due(at_epoch_end=at_epoch_end)):
+        if self.saved is not None and (signals or self._ended() or self.saved.is_due(at_epoch_end=at_epoch_end)):
             tensors = {**self.learner.state(), **self.at.tensors()}
             facts = {**self.at.facts(), "scaler": self.learner.scaler.state_dict()}
             self.saved.save(self.settings, tensors, facts)

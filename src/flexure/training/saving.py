@@ -46,6 +46,8 @@ class SavedState:
         Raises:
             RunError: The file is damaged, from a newer version, or of a training with other settings.
         """
+        for leftover in self.path.parent.glob(f".{self.path.name}.*.tmp"):  # of a save that was killed
+            leftover.unlink(missing_ok=True)
         if not self.path.is_file():
             return None
         try:
