@@ -76,7 +76,8 @@ def test_several_results_are_overlaid_and_have_a_spectrum_each(found, tmp_path):
     assert titles[2:] == [f"Power of each layer's filters at each frequency: {name}" for name in "ab"]
     rows = data_of(picture, "pooling_index")
     assert rows.groupby("run")["x"].agg(["min", "max"]).to_numpy().tolist() == [[0, 1], [0, 1]]
-    assert "share of the network's convolutions passed" in json.dumps(spec)
+    text = json.dumps(spec)
+    assert "share of the network's convolutions passed" in text and '"0": "first"' in text and "first op" not in text
     assert sorted(p["name"] for p in spec["params"] if p.get("bind") == "legend") == ["network", "origin"]
     picture.save(tmp_path / "filters.pdf")
     assert (tmp_path / "filters.pdf").read_bytes().startswith(b"%PDF")

@@ -61,6 +61,16 @@ def test_filters_of_one_mode_have_everything_in_its_group(frequency):
     assert row["frequency"] == pytest.approx(eigenvalue / (24 / 9)) and row["frequency_se"] < 1e-7
 
 
+@pytest.mark.parametrize("shape", [(5, 5), (2, 3), (1, 7)])
+def test_frequency_is_the_mean_eigenvalue_over_that_of_all_modes(shape):
+    wave, eigenvalue = mode(shape, (0, shape[1] - 1))
+    every = [
+        sum(2 - 2 * math.cos(math.pi * a / side) for a, side in zip(f, shape, strict=True)) for f in np.ndindex(shape)
+    ]
+    found = measure(conv(normal(4, 2, 1, 1) * torch.from_numpy(wave)))
+    assert found["frequency"][0] == pytest.approx(eigenvalue / np.mean(every))
+
+
 @pytest.mark.parametrize("size", [2, 3, 5])
 @pytest.mark.parametrize("draw", [torch.randn, lambda *shape, **how: torch.rand(*shape, **how) - 0.5])
 def test_independent_weights_have_a_flat_spectrum(size, draw):
