@@ -8,7 +8,7 @@ import torch
 from reference.scale_pairs import classes
 
 import flexure
-from flexure.data import Images, ScaleDetection, content_hash, hold_out
+from flexure.data import Images, ScaleDetection, check_name, content_hash, hold_out, load, translation_of
 from flexure.data.scale_detection import SCALE_DETECTION
 from flexure.data.scale_pairs import Rules
 from flexure.errors import ArgumentError
@@ -188,5 +188,32 @@ def test_a_split_without_images_says_how_many_there_are():
 
 
 def test_images_of_another_size_are_refused_with_the_way_to_make_them():
-    with pytest.raises(ArgumentError, match=r"image_size cannot be set.*ScaleDetection\(side=…"):
+    with pytest.raises(ArgumentError, match=r"image_size cannot be set.*scale-detection-2d:side=56,scale=28"):
         flexure.load("scale-detection-2d", image_size=32)
+
+
+def test_options_stand_behind_the_name():
+    images = load("scale-detection-1d:side=64, scale=16", split="train")
+    assert images.rules == ScaleDetection(dimensions=1, side=64, scale=16).rules
+    assert not load("scale-detection-2d:diagonal=false,gap=1.5").rules.diagonal
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("sied=64", r"no option 'sied'\. Did you mean 'side'"),
+        ("side", r"expected side=VALUE; got 'side'"),
+        ("side=wide", r"side must be a whole number; got 'wide'"),
+        ("diagonal=1", r"diagonal must be true or false; got '1'"),
+        ("side=true", r"side must be a whole number; got 'true'"),
+    ],
+)
+def test_wrong_options_are_named(options, words):
+    with pytest.raises(ArgumentError, match=words):
+        check_name(f"scale-detection-2d:{options}")
+
+
+def test_a_part_of_the_images_has_their_translation():
+    kept, _ = hold_out(load("scale-detection-1d"), 0.5)
+    assert translation_of(kept) == LocalTranslation(periodic=True)
+    assert translation_of(load("digits")) is None

@@ -6,7 +6,7 @@ from flexure.data.hashing import content_hash
 from flexure.data.loading import check_name, load, names
 from flexure.data.sample import balanced, hold_out, sample
 from flexure.data.scale_detection import ScaleDetection
-from flexure.data.stream import Batch, Images, labels_of, notes_of
+from flexure.data.stream import Batch, Images, labels_of, notes_of, translation_of
 from flexure.data.tensors import TensorImages
 from flexure.data.usable import usable, usable_batch
 
@@ -26,6 +26,7 @@ __all__ = [
     "names",
     "notes_of",
     "sample",
+    "translation_of",
     "usable",
     "usable_batch",
 ]

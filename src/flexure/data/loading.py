@@ -12,7 +12,7 @@ from flexure.data.hub import hub_images
 from flexure.data.idx import IDX, idx_images
 from flexure.data.pictures import Size, as_size
 from flexure.data.sample import sample
-from flexure.data.scale_detection import SCALE_DETECTION, scale_detection
+from flexure.data.scale_detection import SCALE_DETECTION, is_scale_detection, options_in, scale_detection
 from flexure.data.stream import Images
 from flexure.data.tensors import TensorImages
 from flexure.data.vision import VISION, vision_images
@@ -44,6 +44,8 @@ def check_name(name: str, *, split: str = "test") -> None:
         raise ArgumentError(f"data {name!r}: no split {split!r}. {nearest(split, SPLITS)}")
     if colon and kind == "folder":
         part_of(rest, split)
+    elif is_scale_detection(name):
+        options_in(name)
     elif not (colon and kind == "hub") and name not in names():
         hint = f" {name} is a folder: use folder:{name}" if Path(name).expanduser().is_dir() else ""
         raise ArgumentError(f"no data set {name!r}. {nearest(name, [*names(), 'folder:PATH', 'hub:NAME'])}{hint}")
@@ -66,7 +68,8 @@ def load(
             file nor has splits: all 1,797 images come; ``mnist``, ``fashion-mnist``, ``kmnist`` (IDX files under
             ``root``, as torchvision lays them out); ``cifar10`` and the others of :func:`names` (through torchvision);
             ``scale-detection-1d``, ``scale-detection-2d`` and both with ``-blocks`` at the end, which are made, not
-            read (:class:`~flexure.data.ScaleDetection`: 1,024 training images unless ``limit`` says otherwise);
+            read (:class:`~flexure.data.ScaleDetection`: 1,024 training images unless ``limit`` says otherwise), with
+            its options behind a colon (``scale-detection-1d:side=64,scale=16``);
             ``folder:PATH`` (class folders, or ``train`` and ``test`` folders of them); ``hub:NAME`` (Hugging Face).
         root: Where data sets lie; ``~/data`` unless given.
         limit: Images wanted: a seeded sample in which class counts differ by at most one
@@ -94,11 +97,11 @@ def load(
     size = as_size(image_size)
     if limit is not None and limit < 1:
         raise ArgumentError(f"limit must be at least 1; got {limit}. Leave it out to use every image.")
-    if name in SCALE_DETECTION:
+    if is_scale_detection(name):
         if size is not None:
             raise ArgumentError(
                 f"data {name!r}: image_size cannot be set: resizing would change the distances that are to be told. "
-                "Make other sizes with flexure.data.ScaleDetection(side=…, scale=…)."
+                "Other sizes come by name, such as scale-detection-2d:side=56,scale=28."
             )
         return scale_detection(name, split=split, size=limit, seed=seed)
     if name.startswith("folder:"):

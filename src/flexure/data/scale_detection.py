@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from numbers import Integral
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
+import yaml
 
 from flexure import rng
 from flexure.data.sample import balanced
@@ -16,7 +18,7 @@ from flexure.data.stream import Batch
 from flexure.errors import ArgumentError, nearest
 from flexure.perturb.translation import LocalTranslation
 
-__all__ = ["SCALE_DETECTION", "ScaleDetection", "scale_detection"]
+__all__ = ["SCALE_DETECTION", "ScaleDetection", "is_scale_detection", "options_in", "scale_detection"]
 
 SCALE_DETECTION: Mapping[str, tuple[int, str]] = MappingProxyType(
     {
@@ -31,6 +33,16 @@ SCALE_DETECTION: Mapping[str, tuple[int, str]] = MappingProxyType(
 PURPOSE = "scale-detection split"
 _SPLITS = ("train", "validation", "test")
 _CLASSES = {"distance": ("far", "near"), "blocks": ("different", "same")}
+_OPTIONS: Mapping[str, tuple[type, ...]] = {
+    "side": (int,),
+    "scale": (int,),
+    "gap": (int, float),
+    "norm": (str,),
+    "periodic": (bool,),
+    "diagonal": (bool,),
+    "value": (int, float),
+}
+_WORDS = {int: "a whole number", float: "a number", str: "a name", bool: "true or false"}
 _TRAIN_SIZE = 1024
 _TEST_SIZE = 4096
 
@@ -226,10 +238,47 @@ class ScaleDetection:
         return start, stop
 
 
+def is_scale_detection(name: str) -> bool:
+    """Whether this is one of the names of ``SCALE_DETECTION``, with options behind a colon or without."""
+    return name.partition(":")[0] in SCALE_DETECTION
+
+
 def scale_detection(name: str, *, split: str = "test", size: int | None = None, seed: int = 0) -> ScaleDetection:
-    """The task of one of the names of ``SCALE_DETECTION``, as in the paper."""
-    dimensions, task = SCALE_DETECTION[name]
-    return ScaleDetection(dimensions=dimensions, task=task, split=split, size=size, seed=seed)
+    """The task of one of the names of ``SCALE_DETECTION``: as in the paper, or with options behind a colon.
+
+    Raises:
+        ArgumentError: An option is unknown, or its value out of range.
+
+    >>> scale_detection("scale-detection-1d:side=64,scale=16").rules.shape
+    (1, 64)
+    """
+    dimensions, task = SCALE_DETECTION[name.partition(":")[0]]
+    return ScaleDetection(dimensions=dimensions, task=task, split=split, size=size, seed=seed, **options_in(name))
+
+
+def options_in(name: str) -> dict[str, Any]:
+    """The options behind a name's colon: ``side=64,scale=16,diagonal=false``.
+
+    Raises:
+        ArgumentError: One of them is unknown, or not of the form NAME=VALUE.
+    """
+    found = {}
+    for part in filter(None, name.partition(":")[2].split(",")):
+        option, equals, value = (text.strip() for text in part.partition("="))
+        if option not in _OPTIONS:
+            raise ArgumentError(f"data {name!r}: no option {option!r}. {nearest(option, _OPTIONS)}")
+        if not equals or not value:
+            raise ArgumentError(f"data {name!r}: expected {option}=VALUE; got {part!r}.")
+        found[option] = _read(name, option, value)
+    return found
+
+
+def _read(name: str, option: str, value: str) -> Any:
+    known = yaml.safe_load(value)
+    if not isinstance(known, _OPTIONS[option]) or isinstance(known, bool) != (bool in _OPTIONS[option]):
+        wanted = " or ".join(_WORDS[kind] for kind in _OPTIONS[option])
+        raise ArgumentError(f"data {name!r}: {option} must be {wanted}; got {value!r}.")
+    return known
 
 
 def _cut(ordered: np.ndarray, part: tuple[int, int]) -> np.ndarray:

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
-__all__ = ["Batch", "Images", "labels_of", "notes_of"]
+__all__ = ["Batch", "Images", "labels_of", "notes_of", "translation_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,3 +60,10 @@ def labels_of(images: Images) -> np.ndarray | None:
 def notes_of(images: Images) -> tuple[str, ...]:
     """Sentences about a set that belong beside every number measured on it (an attribute ``notes``)."""
     return tuple(getattr(images, "notes", ()))
+
+
+def translation_of(images: Images) -> Any:
+    """The local translation that goes with a set (an attribute ``translation``, its own or its base's), or None."""
+    found = getattr(images, "translation", None)
+    base = getattr(images, "base", None)
+    return translation_of(base) if found is None and base is not None else found

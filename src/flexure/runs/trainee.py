@@ -10,7 +10,7 @@ import numpy as np
 from flexure import data, models, rng
 from flexure.data.folder import part_of
 from flexure.data.memory import in_memory
-from flexure.data.scale_detection import SCALE_DETECTION
+from flexure.data.scale_detection import is_scale_detection
 from flexure.errors import ArgumentError, DataError, nearest
 from flexure.models.nets import NETS
 from flexure.runs.training_spec import TrainingSpec
@@ -107,7 +107,7 @@ def _load(spec: TrainingSpec, split: str, limit: int | None) -> data.Images:
 
 def _image_size(spec: TrainingSpec) -> int | tuple[int, int] | None:
     """The size asked for, else that of the network; none for images that must keep their distances."""
-    if spec.image_size is not None or spec.data in SCALE_DETECTION:
+    if spec.image_size is not None or is_scale_detection(spec.data):
         return spec.image_size
     net = NETS.get(spec.net.lower())
     return net.image_size if net is not None else models.resolve(spec.net, trust=spec.trust).image_size
