@@ -73,9 +73,13 @@ PROBES = {
     "accuracy": lambda net, x: flexure.accuracy(net, (x, torch.arange(len(x)) % 5), corruption=[0, 1]),
     "layers": lambda net, x: flexure.layers(net, x),
     "layers, by blocks": lambda net, x: flexure.layers(net, x, blocks=True),
+    "phase diagram": lambda net, x: flexure.phase_diagram(net, x, temperatures=2, cutoffs=(2, 3), batch_size=6),
     "sensitivity": lambda net, x: flexure.sensitivity(net, x, batch_size=12),
     "sensitivity in float64": lambda net, x: flexure.sensitivity(net, x, dtype="float64"),
     "filters": lambda net, x: flexure.filters(net),
+    "sensitivity with channels shuffled": lambda net, x: flexure.sensitivity(
+        net, x, shuffle="input", shuffle_draws=1, shuffle_batch_norm="reestimate"
+    ),
     "sensitivity by batch statistics": lambda net, x: flexure.sensitivity(net, x, batch_norm="batch"),
 }
 

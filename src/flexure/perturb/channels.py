@@ -156,8 +156,6 @@ class ChannelShuffle(TorchFunctionMode):
             found.append(f"Not shuffled ({reason}): {_listed(names)}.")
         if linear := [name for name, module in self._model.named_modules() if isinstance(module, nn.Linear)]:
             found.append(f"Not shuffled (linear layers never are): {_listed(linear)}.")
-        if scripted := [n or "the network" for n, m in self._model.named_modules() if _is_scripted(m)]:
-            found.append(f"Not shuffled (TorchScript, whose weights are out of reach): {_listed(scripted)}.")
         met = {*self.shuffled, *self.left_alone}
         for one, *others in self._names.values():
             if others and one in met:
@@ -227,10 +225,6 @@ class ChannelShuffle(TorchFunctionMode):
 def _layer(name: str) -> str:
     """A layer's name from its weight's."""
     return name.removeprefix("graph_module.").removesuffix(".weight") or name
-
-
-def _is_scripted(module: nn.Module) -> bool:
-    return isinstance(module, torch.jit.ScriptModule)
 
 
 def _counted(count: int, thing: str) -> str:

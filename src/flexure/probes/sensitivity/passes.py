@@ -17,7 +17,7 @@ from flexure.perturb.disturbance import Disturbance
 from flexure.recorder import OUTPUT, Recorder
 from flexure.results import Checkpoint, Progress
 
-__all__ = ["Emissions", "Passes", "Reduction", "cut", "groups"]
+__all__ = ["Emissions", "Passes", "Reduction", "groups"]
 
 
 class Emissions(Protocol):
@@ -85,7 +85,7 @@ class Passes:
         """Positions of this process, cut into what goes through the network together."""
         if self.group_size is not None:
             return groups(len(self.images), self.group_size)
-        return [list(part) for part in _sliced(distributed.shard(range(len(self.images))), self._images_per_pass())]
+        return [list(part) for part in _cut(distributed.shard(range(len(self.images))), self._images_per_pass())]
 
     def run(
         self,
@@ -196,7 +196,7 @@ class Passes:
 
     def _forward(self, reduction: Reduction, x: torch.Tensor, index: torch.Tensor, draws: range) -> None:
         reduction.begin()
-        for number, part in enumerate(_sliced(draws, self._draws_per_pass(len(x)))):
+        for number, part in enumerate(_cut(draws, self._draws_per_pass(len(x)))):
             rows = self.disturbance.copies(self.mounted, x, index, part)
             self.through(reduction, rows, len(x), len(part))
             self.rows += len(rows)
@@ -237,16 +237,11 @@ class Passes:
 
 def groups(n: int, size: int) -> list[list[int]]:
     """Positions of this process in groups of ``size``, in the images' order."""
-    return list(distributed.shard(cut(range(n), size)))
+    whole = [list(part) for part in _cut(range(n), size)]
+    if len(whole) > 1 and len(whole[-1]) == 1:  # one image alone has no statistics: it joins the last group
+        whole[-2:] = [whole[-2] + whole[-1]]
+    return list(distributed.shard(whole))
 
 
-def cut(positions: Sequence[int], size: int) -> list[list[int]]:
-    """Positions in parts of ``size``; one that would be left alone, without statistics, joins the last part."""
-    parts = [list(part) for part in _sliced(positions, size)]
-    if len(parts) > 1 and len(parts[-1]) == 1:
-        parts[-2:] = [parts[-2] + parts[-1]]
-    return parts
-
-
-def _sliced(items: Any, size: int) -> list[Any]:
+def _cut(items: Any, size: int) -> list[Any]:
     return [items[start : start + size] for start in range(0, len(items), size)]

@@ -8,7 +8,7 @@ import torch
 from flexure.data import usable
 from flexure.errors import SpecimenError
 from flexure.perturb.normalization import RunningStatistics
-from flexure.probes.sensitivity.passes import Passes, cut, groups
+from flexure.probes.sensitivity.passes import Passes, groups
 from flexure.survey import Op
 
 __all__ = ["centered", "reestimate"]
@@ -21,13 +21,15 @@ def centered(passes: Passes, ops: Sequence[Op], clean: torch.Tensor, rows: int) 
         passes: How the network is passed.
         ops: As the survey of the network itself found them.
         clean: The survey's images, normalized.
-        rows: Images per pass at most, one more where a single one would be left.
+        rows: Images per pass at most. They are cut as the survey cuts them, should a batch be part of the definition.
 
     Cost: ``len(clean)`` rows forward.
     """
     means = _Means(ops)
-    for part in cut(range(len(clean)), rows):
-        passes.through(means, clean[part[0] : part[-1] + 1], len(part), 0)
+    rows = max(rows, 2)
+    first = min(max(2, len(clean) // 8), rows)
+    for portion in (clean[:first], *(clean[first:].split(rows) if len(clean) > first else ())):
+        passes.through(means, portion, len(portion), 0)
     return [means.centered(op) for op in ops]
 
 
