@@ -297,6 +297,17 @@ def test_a_field_folds_just_above_its_critical_temperature_and_not_below(size, c
         assert ((smallest <= 0) == folded).all()
 
 
+def test_a_swirl_that_expands_does_not_fold_where_it_turns():
+    swirl = torch.zeros(1, 2, 2, 2, dtype=DOUBLE)
+    swirl[0, 0, 0, 1] = swirl[0, 1, 1, 0] = -1  # expands at the center ...
+    swirl[0, 0, 1, 0], swirl[0, 1, 0, 1] = 0.5, -0.5  # ... and turns there: eigenvalues that are not real
+    critical = critical_temperatures(swirl, 33)
+    expansion = 2 * math.pi / 32
+    assert critical > 1.2 * expansion**-2  # the real part alone would have folded
+    for factor, folded in ((1 - 1e-9, False), (1 + 1e-9, True)):
+        assert (float(determinants(swirl * (factor * critical).sqrt(), 33, 3).min()) <= 0) is folded
+
+
 def test_the_critical_temperature_is_that_of_the_search_for_folds_and_scales_with_the_amplitudes():
     index, size = torch.arange(100), (20, 28)
     critical = critical_temperatures(coefficients(index, size, temperature=1.0, cutoff=4, seed=1, dtype=DOUBLE), size)

@@ -125,6 +125,15 @@ def test_the_identity_is_as_sensitive_to_deformations_as_to_noise_at_every_point
     assert (np.diff(found["D"][:6]) > 0).all()
 
 
+def test_distances_are_taken_from_the_mean_of_all_images_however_many():
+    x = smooth(150) + torch.linspace(0, 3, 150, dtype=torch.float64)[:, None, None, None] ** 4
+    at = law.temperature(1.0, 3, 20)
+    found = flexure.phase_diagram(nn.Identity(), x, temperatures=[at], cutoffs=[3], dtype="float64")
+    bent = Diffeomorphism()(x, torch.arange(150), seed=0)
+    spread = 2 * x.flatten(1).var(0, correction=0).sum()
+    assert found["D"][0] == pytest.approx(float((bent - x).flatten(1).square().sum(1).mean() / spread), rel=1e-10)
+
+
 def test_a_linear_ramp_moves_by_the_mean_square_of_the_displacement():
     ramp = torch.arange(32, dtype=torch.float64).expand(200, 1, 32, 32) + torch.rand(200, 1, 1, 1).double()
     at = law.temperature(1.0, 3, 32)
@@ -192,6 +201,12 @@ def test_a_constant_output_is_flagged_and_its_folds_are_still_counted():
     assert set(found["status"]) == {"constant output"}
     assert found[NUMBERS].isna().all(axis=None)
     assert found["folding"].iloc[-1] > 0 and set(found["n"]) == {24}
+
+
+def test_an_output_that_only_rounding_changes_is_constant():
+    one = nn.Sequential(nn.Flatten(), nn.Softmax(1), nn.AvgPool1d(800), nn.Flatten())
+    found = flexure.phase_diagram(one, smooth(), temperatures=3, cutoffs=(3,)).to_frame()
+    assert set(found["status"]) == {"constant output"} and found["D"].isna().all()
 
 
 def test_an_output_that_is_no_number_says_so_at_its_points_alone():
