@@ -16,7 +16,7 @@ __all__ = ["check_options", "converted", "merge_settings", "parse_settings"]
 Options = dict[str, dict[str, Any]]
 COMMON = {"batch_size": "--batch-size", "device": "--device", "dtype": "--dtype", "seed": "--seed"}
 PRIVATE = {"progress", "checkpoint"}
-PYTHON_ONLY = {"transform"}
+PYTHON_ONLY = {"transform": ("images",)}  # the words that may stand for an object
 
 
 def parse_settings(settings: Iterable[str]) -> Options:
@@ -94,7 +94,8 @@ def _check(probe: str, function: Callable[..., Any], given: Mapping[str, Any]) -
             raise ArgumentError(f"{probe}.{option}: the same for all probes; use {COMMON[option]} ({option}=).")
         if option not in valid:
             raise ArgumentError(f"{probe}: no option {option!r}. {nearest(option, valid)}")
-        if option in PYTHON_ONLY and isinstance(given[option], bool | int | float | str | list | Mapping):
+        plain = isinstance(given[option], bool | int | float | str | list | Mapping)
+        if option in PYTHON_ONLY and plain and given[option] not in PYTHON_ONLY[option]:
             raise ArgumentError(
                 f"{probe}.{option}: takes an object, which no command line and no file can hold; got "
                 f"{given[option]!r}. In Python: flexure.{probe}(…, {option}=…)."

@@ -94,7 +94,7 @@ def test_partial_sums_of_another_transform_are_not_used(x, model):
         ({"transform": Roll(), "displacement": 2.0}, "displacement belongs to the deformation"),
         ({"transform": Roll(), "fold": "reject"}, "fold belongs to the deformation"),
         ({"transform": Roll}, "transform must be an object with clean(x) and a call (x, index, *, seed, draw)"),
-        ({"transform": "roll"}, "such as Diffeomorphism(cutoff=5); got 'roll'"),
+        ({"transform": "roll"}, "such as Diffeomorphism(cutoff=5), or 'images'; got 'roll'"),
         ({"noise": "rectifed"}, "no noise 'rectifed'. Did you mean 'rectified'?"),
         ({"channels": "average"}, "no channels 'average'"),
     ],
@@ -164,3 +164,15 @@ def test_maps_that_cancel_are_constant_and_not_divided(x):
 
     found = row(flexure.sensitivity(Opposed(), x.float(), channels="mean"))
     assert found["status"] == "constant output" and math.isnan(found["R"])
+
+
+def test_images_may_bring_their_own_transform():
+    images, net = flexure.load("scale-detection-1d", limit=40), nn.Sequential(nn.Flatten(), nn.Linear(128, 3))
+    asked = flexure.sensitivity(net, images, transform="images")
+    assert asked.to_frame().equals(flexure.sensitivity(net, images, transform=images.translation).to_frame())
+    assert asked.provenance["settings"]["transform"] == repr(images.translation)
+
+
+def test_images_without_a_transform_are_told_so(x, model):
+    with pytest.raises(ArgumentError, match=r"transform='images', but .* have no translation of their own"):
+        flexure.sensitivity(model, x, transform="images")

@@ -50,7 +50,7 @@ def sensitivity(
     cutoff: int = 3,
     interpolation: str = "bilinear",
     fold: str = "report",
-    transform: Transform | None = None,
+    transform: Transform | str | None = None,
     noise: str = "sphere",
     match: str = "per_image",
     sigma: float | None = None,
@@ -102,7 +102,8 @@ def sensitivity(
         fold: ``"report"`` or ``"reject"`` deformations that fold the image over.
         transform: What bends the images instead of that deformation, whose five options must then be left as they are:
             an object with ``clean(x)`` and a call ``(x, index, *, seed, draw)``, such as ``LocalTranslation()``. Its
-            ``repr`` is recorded and tells partial sums of one transform from those of another. Python only.
+            ``repr`` is recorded and tells partial sums of one transform from those of another. ``"images"``: the
+            local translation that goes with images of scale detection.
         noise: ``"sphere"``: uniform direction; or ``"rectified"``, as in Tomasini's 1-D program:
             :math:`\eta = \max(0, g)`, with normal :math:`g` of variance :math:`\|\tau x - x\|^2 / d` in each of the
             :math:`d` numbers of an image.
@@ -205,8 +206,9 @@ def sensitivity(
         shuffle_batch_norm=shuffle_batch_norm,
     )
     settings.transformation()
+    images = as_images(data)
     others = initialized_networks("sensitivity", Specimen.of(specimen), initialized, seed)
-    work = _Work(Specimen.of(specimen), as_images(data), settings, others, device, dtype, progress)
+    work = _Work(Specimen.of(specimen), images, settings.for_images(images), others, device, dtype, progress)
     return work.carried_out(checkpoint)
 
 

@@ -1,17 +1,20 @@
 """The options of a sensitivity measurement, checked before anything is read."""
 
 import numbers
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from flexure.data import Images, translation_of
 from flexure.errors import ArgumentError, nearest
 from flexure.perturb.channels import SCOPES
 from flexure.perturb.diffeomorphism import Diffeomorphism
 from flexure.perturb.disturbance import Disturbance, Transform
 from flexure.perturb.noise import NOISES
 
-__all__ = ["SHUFFLE_DRAWS", "Settings"]
+__all__ = ["OF_IMAGES", "SHUFFLE_DRAWS", "Settings"]
 
+OF_IMAGES = "images"
+"""Instead of a transform: the one that goes with the images."""
 SHUFFLE_DRAWS = 4
 _CHOICES = {
     "interpolation": ("bilinear", "gaussian", "nearest"),
@@ -56,7 +59,7 @@ class Settings:
     batch_size: int
     memory_limit: int
     seed: int
-    transform: Transform | None = None
+    transform: Transform | str | None = None
     noise: str = "sphere"
     channels: str = "all"
     shuffle: str | None = None
@@ -85,10 +88,11 @@ class Settings:
     def _check_transform(self) -> None:
         if self.transform is None:
             return
-        if isinstance(self.transform, type) or not isinstance(self.transform, Transform):
+        is_transform = isinstance(self.transform, Transform) and not isinstance(self.transform, type)
+        if self.transform != OF_IMAGES and not is_transform:
             raise ArgumentError(
                 "sensitivity: transform must be an object with clean(x) and a call (x, index, *, seed, draw), such as "
-                f"Diffeomorphism(cutoff=5); got {self.transform!r}."
+                f"Diffeomorphism(cutoff=5), or {OF_IMAGES!r}; got {self.transform!r}."
             )
         for name, default in _DEFORMATION.items():
             if (value := getattr(self, name)) != default:
@@ -172,9 +176,24 @@ class Settings:
         further = self.shuffles * self.reestimates
         return one_round + further, one_round * self.max_rounds + further
 
+    def for_images(self, images: Images) -> "Settings":
+        """The same, with the images' own translation where that is what was asked for.
+
+        Raises:
+            ArgumentError: They have none.
+        """
+        if self.transform != OF_IMAGES:
+            return self
+        if (translation := translation_of(images)) is None:
+            raise ArgumentError(
+                f"sensitivity: transform={OF_IMAGES!r}, but {images.name} have no translation of their own; "
+                "those of scale detection have one. Leave transform out to deform them smoothly."
+            )
+        return replace(self, transform=translation)
+
     def transformation(self) -> Transform:
         """What bends the images: the transform given, or the deformation these settings describe."""
-        return self.diffeomorphism() if self.transform is None else self.transform
+        return self.diffeomorphism() if self.transform is None or isinstance(self.transform, str) else self.transform
 
     def diffeomorphism(self) -> Diffeomorphism:
         """The deformation these settings describe."""
