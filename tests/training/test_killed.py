@@ -38,7 +38,7 @@ def killed_and_finished(folder: Path, *, kills: int, seed: int) -> None:
     lots = random.Random(seed)
     survived = [kill_at_random(folder, lots, STEPS // (kills + 1)) for _ in range(kills)]
     assert sum(steps is not None for steps in survived) >= kills // 2
-    subprocess.run([sys.executable, str(PROGRAM), str(folder)], check=True, capture_output=True)
+    subprocess.run([sys.executable, str(PROGRAM), str(folder)], check=True, stdout=subprocess.DEVNULL)
 
 
 def is_as_undisturbed(folder: Path, whole: tuple[torch.nn.Module, pd.DataFrame]) -> None:
