@@ -7,6 +7,7 @@ from types import MappingProxyType
 from torch import nn
 
 from flexure.models.alexnet import AlexNet
+from flexure.models.efficientnet import EfficientNetB0
 from flexure.models.mlp import densenetl2, densenetl4, densenetl6
 from flexure.models.normalization import NORMALIZATIONS, Normalization
 from flexure.models.residual import resnet18, resnet34, resnet50
@@ -61,6 +62,7 @@ NETS: Mapping[str, Net] = MappingProxyType(
         "resnet18": Net(resnet18, (32, 32), 3, _CIFAR10),
         "resnet34": Net(resnet34, (32, 32), 3, _CIFAR10),
         "resnet50": Net(resnet50, (32, 32), 3, _CIFAR10),
+        "efficientnetb0": Net(EfficientNetB0, (32, 32), 3, _CIFAR10),
         "densenetl2": Net(densenetl2, (32, 32), 3, _CIFAR10, is_sized=True),
         "densenetl4": Net(densenetl4, (32, 32), 3, _CIFAR10, is_sized=True),
         "densenetl6": Net(densenetl6, (32, 32), 3, _CIFAR10, is_sized=True),
