@@ -66,7 +66,8 @@ def _known(value: float) -> float | None:
 
 def _x(rows: Rows) -> alt.X:
     top = max((row["eigenvalue"] for row in rows), default=8.0)
-    axis = alt.Axis(title="eigenvalue of the grid Laplacian: 0 is constant", format="~g", grid=True, gridDash=[1, 3], tickCount=8)
+    title = "eigenvalue of the grid Laplacian: 0 is constant"
+    axis = alt.Axis(title=title, format="~g", grid=True, gridDash=[1, 3], tickCount=8)
     return alt.X("eigenvalue:Q", scale=alt.Scale(domain=[-0.02 * top, 1.02 * top], nice=False), axis=axis)
 
 
