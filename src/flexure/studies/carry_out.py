@@ -1,0 +1,134 @@
+"""Redo a paper's figures: train and measure its networks, judge each claim, keep every verdict."""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from flexure.errors import ArgumentError, FlexureError, nearest
+from flexure.results import MEASURED, Result, Run, write_atomically
+from flexure.runs.environment import environment
+from flexure.studies.claims import NOT_TRIED, Claim, Finding, Study, expectation, verdict
+from flexure.studies.lab import Lab
+
+__all__ = ["STUDIES", "study"]
+
+STUDIES = ("petrini_2021", "tomasini_2022")
+QUESTION = "Which of the paper's claims hold for the networks trained here?"
+_EMPTY = Finding(math.nan, math.nan, math.nan, math.nan, 0)
+_UNITS = {"n": "networks", "seconds": "s of wall time"}
+
+
+def study(
+    name: str,
+    *,
+    full: bool = False,
+    claims: Sequence[str] = (),
+    root: str | os.PathLike = "~/data",
+    weights: Mapping[str, str] | None = None,
+    out: str | os.PathLike | None = None,
+    workers: int = 2,
+    say: Callable[[str], None] = lambda text: None,
+) -> Result:
+    """Which of a paper's claims hold for the networks trained here?
+
+    Every claim has a number in the study's ``claim.toml``, fixed before anything was measured. Networks are trained
+    and measured by :func:`flexure.sweep`; what lies in ``out`` already is not done again, so a study can be stopped
+    and called again.
+
+    Args:
+        name: ``"tomasini_2022"`` or ``"petrini_2021"``.
+        full: The paper's sizes (many hours on a GPU) instead of small networks on parts of the data.
+        claims: Names of the claims to judge; none: all.
+        root: Where data sets lie, as for :func:`flexure.load`; a folder ``cifar10`` of class folders in ``train`` and
+            ``test`` is read where there is one.
+        weights: Files of networks that others trained, by the name the study gives them (``resnet20``).
+        out: Folder of the study; None: ``studies/NAME-quick`` or ``studies/NAME-full``.
+        workers: Networks trained at a time, each in a process of its own.
+        say: Told in a sentence what is about to be done.
+
+    Returns:
+        One row per claim: ``claim``, ``figure``, ``says``, ``quantity``, ``expected``, ``value``, ``value_se``, ``low``
+        and ``high`` (95 % interval over networks), ``n`` networks, ``verdict`` (``"reproduced"``: the whole interval is
+        where the claim says; ``"differs"``: it is wholly elsewhere; ``"undecided"``; ``"not tried"``), ``status``,
+        ``seconds``. Also written to ``out``, claim by claim.
+
+    Raises:
+        ArgumentError: No such study or claim.
+
+    Cost: quick, below 20 minutes on two cores for each study; full, what its ``claim.toml`` says.
+    Source: the papers; each study's README says how it differs.
+    """
+    read = Study.read(_known(name, STUDIES, "study"))
+    known = [claim.name for claim in read.claims]
+    chosen = [_known(claim, known, "claim") for claim in claims] or known
+    mode = "full" if full else "quick"
+    folder = Path(out) if out is not None else Path("studies") / f"{name}-{mode}"
+    lab = Lab(read, mode, folder, Path(root).expanduser(), dict(weights or {}), workers, say)
+    judges = import_module(f"flexure.studies.{name}.study").JUDGES
+    _describe(folder, read, mode, chosen)
+    rows: list[dict[str, Any]] = []
+    for claim in [claim for claim in read.claims if claim.name in chosen]:
+        rows.append(_judged(claim, lab, judges[claim.name]))
+        say(
+            f"{claim.name}: {rows[-1]['verdict']} ({claim.quantity}: {_words(rows[-1])}; expected {expectation(claim)})"
+        )
+        result = Result("study", QUESTION, pd.DataFrame(rows), units=_UNITS, provenance=_origin(read, mode))
+        result.save(folder)
+    return result
+
+
+def _known(name: str, valid: Sequence[str], kind: str) -> str:
+    if name not in valid:
+        raise ArgumentError(f"no {kind} {name!r}. {nearest(name, valid)}")
+    return name
+
+
+def _judged(claim: Claim, lab: Lab, judge: Callable[[Sequence[Run], Mapping[str, Any]], Finding]) -> dict[str, Any]:
+    began = time.perf_counter()
+    lab.say(f"{claim.name} ({claim.figure}): {claim.says}")
+    try:
+        found = judge(lab.networks(claim.networks), claim.settings)
+        ended, status = verdict(claim, found), found.words or MEASURED
+    except FlexureError as wrong:
+        found, ended, status = _EMPTY, NOT_TRIED, str(wrong)
+    return {
+        "claim": claim.name,
+        "figure": claim.figure,
+        "says": claim.says,
+        "quantity": claim.quantity,
+        "expected": expectation(claim),
+        "value": found.value,
+        "value_se": found.se,
+        "low": found.low,
+        "high": found.high,
+        "n": found.n,
+        "verdict": ended,
+        "status": status,
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+
+
+def _words(row: Mapping[str, Any]) -> str:
+    if row["verdict"] == NOT_TRIED:
+        return row["status"]
+    return f"{row['value']:.3g}, 95 % interval {row['low']:.3g} to {row['high']:.3g}, {row['n']} networks"
+
+
+def _describe(folder: Path, read: Study, mode: str, chosen: Sequence[str]) -> None:
+    """The files that make the study's folder a run: what was asked for, and where it ran."""
+    asked = {"study": read.name, "mode": mode, "claims": list(chosen), "probes": {"study": {}}}
+    write_atomically(folder / "spec.yaml", yaml.safe_dump(asked, sort_keys=False).encode())
+    about = environment(device="cpu", world_size=1, command=f"flexure study {read.name}{' --full' * (mode == 'full')}")
+    write_atomically(folder / "env.json", json.dumps(about, indent=2).encode())
+
+
+def _origin(read: Study, mode: str) -> dict[str, Any]:
+    return {"specimen": {"name": read.name}, "settings": {"study": read.name, "mode": mode}, "paper": dict(read.about)}

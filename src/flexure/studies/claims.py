@@ -1,0 +1,161 @@
+"""What a paper claims, with the number it is judged by, and the verdict on what was found."""
+
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from flexure.errors import ArgumentError, nearest
+
+__all__ = ["DIFFERS", "NOT_TRIED", "REPRODUCED", "UNDECIDED", "Claim", "Finding", "Study", "expectation", "verdict"]
+
+REPRODUCED, DIFFERS, UNDECIDED, NOT_TRIED = "reproduced", "differs", "undecided", "not tried"
+_RULES = ("above", "below", "within")
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement of a paper, made measurable before anything was measured.
+
+    Attributes:
+        name: What users type.
+        figure: Where the paper makes it.
+        says: The statement in a sentence.
+        quantity: The number that is measured.
+        rule: Where the whole interval of that number has to lie: ``"above"``, ``"below"`` or ``"within"`` ``value``.
+        value: A bound, or both.
+        networks: Name of the set of networks it is measured on.
+        settings: What else the measurement needs.
+    """
+
+    name: str
+    figure: str
+    says: str
+    quantity: str
+    rule: str
+    value: float | tuple[float, float]
+    networks: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.rule not in _RULES:
+            raise ArgumentError(f"claim {self.name!r}: no rule {self.rule!r}. {nearest(self.rule, _RULES)}")
+        if isinstance(self.value, Sequence):
+            object.__setattr__(self, "value", tuple(map(float, self.value)))
+        if isinstance(self.value, tuple) != (self.rule == "within"):
+            raise ArgumentError(f"claim {self.name!r}: rule {self.rule!r} does not go with value {self.value!r}.")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A measured number with its 95 % interval.
+
+    Attributes:
+        value: The estimate.
+        se: Its standard error.
+        low: Lower end of the interval.
+        high: Upper end.
+        n: Independent networks behind it.
+        words: What else should be known.
+    """
+
+    value: float
+    se: float
+    low: float
+    high: float
+    n: int
+    words: str = ""
+
+    @classmethod
+    def mean(cls, values: Sequence[float], words: str = "") -> "Finding":
+        """Mean over independent networks, with Student's interval; fewer than two networks have none.
+
+        >>> found = Finding.mean([1.0, 2.0, 3.0])
+        >>> found.value, round(found.se, 3), round(found.low, 3)
+        (2.0, 0.577, -0.484)
+        """
+        x, n = np.asarray(values, float), len(values)
+        if n < 2:
+            return cls(float(x.mean()) if n else math.nan, math.nan, math.nan, math.nan, n, words)
+        value, se = float(x.mean()), float(x.std(ddof=1) / math.sqrt(n))
+        reach = float(stats.t.ppf((1 + _LEVEL) / 2, n - 1)) * se
+        return cls(value, se, value - reach, value + reach, n, words)
+
+    @classmethod
+    def median(cls, values: Sequence[float], words: str = "") -> "Finding":
+        """Median over independent networks; the interval is between order statistics, as wide as it has to be.
+
+        The ends are the k-th smallest and largest of n values, with the largest k that leaves at most 2.5 % beyond
+        either; below 6 values there is none, and the ends are the smallest and the largest (of coverage
+        :math:`1 - 2^{1-n}`, which ``words`` tells). The standard error is half the width over 1.96.
+        """
+        x, n = np.sort(np.asarray(values, float)), len(values)
+        if n < 2:
+            return cls(float(np.median(x)) if n else math.nan, math.nan, math.nan, math.nan, n, words)
+        k = int(stats.binom.ppf((1 - _LEVEL) / 2, n, 0.5))
+        low, high = (x[k - 1], x[n - k]) if k >= 1 else (x[0], x[-1])
+        if k < 1:
+            words = f"{words} interval from {n} networks: coverage {1 - 2.0 ** (1 - n):.0%}".strip().replace("%", " %")
+        se = float(high - low) / (2 * float(stats.norm.ppf((1 + _LEVEL) / 2)))
+        return cls(float(np.median(x)), se, float(low), float(high), n, words)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A paper's claims, and the networks to judge them by.
+
+    Attributes:
+        name: Name of the folder.
+        about: Title, authors, arXiv number, hours of the full mode.
+        networks: Sets of networks: name, then ``quick`` or ``full``, then what a sweep takes.
+        claims: In the paper's order.
+    """
+
+    name: str
+    about: Mapping[str, Any]
+    networks: Mapping[str, Mapping[str, Any]]
+    claims: tuple[Claim, ...]
+
+    @classmethod
+    def read(cls, name: str) -> "Study":
+        """The study's ``claim.toml``."""
+        text = files(f"flexure.studies.{name}").joinpath("claim.toml").read_text(encoding="utf-8")
+        found = tomllib.loads(text)
+        claims = tuple(Claim(**fields) for fields in found["claim"])
+        return cls(name, found["study"], found["networks"], claims)
+
+
+def expectation(claim: Claim) -> str:
+    """The rule in words.
+
+    >>> expectation(Claim("a", "Fig. 1", "It falls.", "slope", "below", 0.0, "nets"))
+    'below 0'
+    """
+    if isinstance(claim.value, tuple):
+        return f"within {claim.value[0]:g} and {claim.value[1]:g}"
+    return f"{claim.rule} {claim.value:g}"
+
+
+def verdict(claim: Claim, finding: Finding) -> str:
+    """Where does the interval lie: on the claimed side, on the other, or on both?
+
+    ``"reproduced"``: wholly where the claim says. ``"differs"``: wholly elsewhere. ``"undecided"``: partly, or there is
+    no interval.
+    """
+    if not (math.isfinite(finding.low) and math.isfinite(finding.high)):
+        return UNDECIDED
+    low, high = claim.value if isinstance(claim.value, tuple) else _half_line(claim)
+    if low < finding.low and finding.high < high:
+        return REPRODUCED
+    return DIFFERS if finding.high <= low or finding.low >= high else UNDECIDED
+
+
+def _half_line(claim: Claim) -> tuple[float, float]:
+    bound = float(claim.value)  # type: ignore[arg-type]
+    return (bound, math.inf) if claim.rule == "above" else (-math.inf, bound)

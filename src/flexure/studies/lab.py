@@ -1,0 +1,87 @@
+"""Where a study's networks are trained and measured: a sweep for each set, so nothing is done twice."""
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import flexure
+from flexure.errors import RunError
+from flexure.results import Run
+from flexure.studies.claims import Study
+
+__all__ = ["Lab"]
+
+_GIVEN = "@"
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What a study runs with.
+
+    Attributes:
+        study: The claims and the networks.
+        mode: ``"quick"`` or ``"full"``.
+        out: Folder of the study; each set of networks is a sweep in it.
+        root: Where data sets lie.
+        weights: Files of ready-trained networks, by the name the study gives them.
+        workers: Processes at a time.
+        say: Told in a sentence what is about to be done.
+    """
+
+    study: Study
+    mode: str
+    out: Path
+    root: Path
+    weights: Mapping[str, str] = field(default_factory=dict)
+    workers: int = 2
+    say: Callable[[str], None] = lambda text: None
+    _measured: dict[str, list[Run]] = field(default_factory=dict, repr=False)
+
+    def networks(self, name: str) -> list[Run]:
+        """The measured networks of a set; those that lie in the folder already are not trained again.
+
+        Raises:
+            FlexureError: Data are missing, or some networks could not be trained or measured.
+        """
+        if name not in self._measured:
+            asked = self.study.networks[name][self.mode]
+            base, grid = self._placed(asked["base"]), asked["grid"]
+            trained = [
+                {**run, **dict(zip(grid, values, strict=True))}
+                for run in asked["runs"]
+                for values in itertools.product(*grid.values())
+            ]
+            ready = [self._placed(run) for run in asked.get("ready", ()) if self._is_given(name, run)]
+            runs = self._swept(name, {"base": base, "runs": trained})
+            self._measured[name] = runs + (self._swept(f"{name}-ready", {"runs": ready}) if ready else [])
+        return self._measured[name]
+
+    def _swept(self, name: str, spec: Mapping[str, Any]) -> list[Run]:
+        self.say(f"{name}: {len(spec['runs'])} networks, in {self.out / name}")
+        done = flexure.sweep({"name": name, **spec}, out=self.out / name, workers=self.workers, retry=True)
+        if failed := [state.error for state in done.states if state.error]:
+            raise RunError(f"{name}: {len(failed)} of {len(done.states)} networks failed; the first: {failed[0]}")
+        return done.runs()
+
+    def _is_given(self, name: str, fields: Mapping[str, Any]) -> bool:
+        """Whether the weights of a ready-trained network are there; says so where they are not."""
+        wanted = fields["weights"].removeprefix(_GIVEN)
+        if wanted not in self.weights:
+            self.say(f"{name}: without {wanted}, whose weights are not given (--weights {wanted}=FILE)")
+        return wanted in self.weights
+
+    def _placed(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields with data and weights where they lie here."""
+        found = {**fields, **self._data(str(fields["data"]))}
+        if str(weights := found.get("weights", "")).startswith(_GIVEN):
+            found["weights"] = self.weights[weights.removeprefix(_GIVEN)]
+        return found
+
+    def _data(self, name: str) -> dict[str, str]:
+        """A data set: class folders of that name under the root where there are any, else by its name."""
+        folder = self.root / name
+        if (folder / "train").is_dir() and (folder / "test").is_dir():
+            return {"data": f"folder:{folder}"}
+        return {"data": name, "root": str(self.root)}

@@ -1,0 +1,68 @@
+"""What the studies read off a measured network: one number per network and question."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+import flexure
+from flexure.data import Images, sample
+from flexure.results import MEASURED
+from flexure.studies.claims import Finding
+
+__all__ = ["at_output", "correlation", "deepest", "fall", "images_of", "pooling_gain", "shuffled_share"]
+
+
+def at_output(run: flexure.Run, name: str) -> float:
+    """A column of the sensitivity table at the network's output."""
+    return float(run["sensitivity"].to_frame()[name].iloc[-1])
+
+
+def deepest(run: flexure.Run, name: str) -> float:
+    """A column of the sensitivity table at the last convolution that was measured; NaN where there is none."""
+    rows = _convolutions(run)
+    return float(rows[name].iloc[-1]) if len(rows) else math.nan
+
+
+def fall(run: flexure.Run, suffix: str = "") -> float:
+    """Decades by which R changes from the first convolution to the last: below 0 where it falls with depth."""
+    rows = _convolutions(run)
+    ends = rows[f"R{suffix}"].to_numpy(float)[[0, -1]] if len(rows) > 1 else np.full(2, math.nan)
+    return float(np.log10(ends[1] / ends[0]))
+
+
+def shuffled_share(run: flexure.Run) -> float:
+    """The log of R after shuffling over log R before it, at the last convolution.
+
+    1 where both coincide (pooling over space alone), 0 where the shuffled network keeps R = 1 of its input (over
+    channels alone).
+    """
+    return math.log(deepest(run, "R_shuffled")) / math.log(deepest(run, "R"))
+
+
+def images_of(run: flexure.Run) -> Images:
+    """The test images on which a trained network was measured, read again."""
+    asked, seed = run.spec, run.spec["seed"]
+    tested = flexure.load(asked["data"], root=asked.get("root"), limit=asked.get("test_limit"), seed=seed)
+    return sample(tested, asked["measure_limit"], seed=seed)
+
+
+def pooling_gain(run: flexure.Run) -> float:
+    """By how much training has raised the pooling index, averaged over the convolutions that have one."""
+    table = run["filters"].to_frame()
+    return float((table["pooling_index"] - table["pooling_index_init"]).mean())
+
+
+def correlation(runs: Sequence[flexure.Run], quantity: str, column: str = "correlation") -> Finding:
+    """Correlation over networks of log test error and the log of D, G or R at the output (or another column)."""
+    table = flexure.compare(runs).to_frame()
+    row = table[table["quantity"] == quantity].iloc[0]
+    value, se, low, high = (float(row[f"{column}{end}"]) for end in ("", "_se", "_low", "_high"))
+    words = "" if row["status"] == MEASURED else str(row["status"])
+    return Finding(value, se, low, high, int(row["n"]), words)
+
+
+def _convolutions(run: flexure.Run) -> pd.DataFrame:
+    table = run["sensitivity"].to_frame()
+    return table[table["kind"].str.startswith("Conv") & table["R"].notna()]

@@ -1,0 +1,102 @@
+"""Verdicts: where the interval lies against the number fixed beforehand; intervals that cover what they claim to."""
+
+import math
+from importlib import import_module
+
+import numpy as np
+import pytest
+
+from flexure.errors import ArgumentError
+from flexure.studies import STUDIES, Claim, Finding, Study, verdict
+from flexure.studies.claims import expectation
+
+
+def claim(rule="above", value=0.0) -> Claim:
+    return Claim("c", "Fig. 1", "It is so.", "slope", rule, value, "nets")
+
+
+def finding(low, high) -> Finding:
+    return Finding((low + high) / 2, 0.1, low, high, 5)
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "low", "high", "expected"),
+    [
+        ("above", 0.0, 0.1, 0.2, "reproduced"),
+        ("above", 0.0, -0.2, -0.1, "differs"),
+        ("above", 0.0, -0.1, 0.1, "undecided"),
+        ("above", 0.0, -0.1, 0.0, "differs"),
+        ("below", 0.0, -0.2, -0.1, "reproduced"),
+        ("below", 0.0, 0.1, 0.2, "differs"),
+        ("within", (0.0, 1.0), 0.2, 0.8, "reproduced"),
+        ("within", (0.0, 1.0), 1.2, 1.8, "differs"),
+        ("within", (0.0, 1.0), -0.1, 0.8, "undecided"),
+        ("within", (0.0, 1.0), -0.1, 1.8, "undecided"),
+        ("above", 0.0, math.nan, math.nan, "undecided"),
+    ],
+)
+def test_the_whole_interval_has_to_lie_where_the_claim_says(rule, value, low, high, expected):
+    assert verdict(claim(rule, value), finding(low, high)) == expected
+
+
+def test_the_rule_in_words():
+    assert expectation(claim("within", [-0.3, 0.3])) == "within -0.3 and 0.3"
+    assert expectation(claim("below", 0.5)) == "below 0.5"
+
+
+@pytest.mark.parametrize(("rule", "value", "words"), [
+    ("abuve", 0.0, "no rule 'abuve'. Did you mean 'above'"),
+    ("within", 0.0, "rule 'within' does not go with value 0.0"),
+    ("above", (0.0, 1.0), "rule 'above' does not go with value"),
+])  # fmt: skip
+def test_a_claim_that_cannot_be_judged_is_refused(rule, value, words):
+    with pytest.raises(ArgumentError, match=words):
+        claim(rule, value)
+
+
+@pytest.mark.parametrize("how", [Finding.mean, Finding.median])
+@pytest.mark.parametrize("n", [6, 12])
+def test_intervals_cover_the_truth_in_at_least_their_share_of_cases(how, n):
+    rng = np.random.default_rng(0)
+    found = [how(rng.normal(1.0, 2.0, n)) for _ in range(2000)]
+    covered = np.mean([one.low <= 1.0 <= one.high for one in found])
+    assert covered >= 0.95 - 4 * math.sqrt(0.95 * 0.05 / 2000)
+
+
+def test_five_networks_say_what_their_medians_interval_covers():
+    found = Finding.median([3.0, 1.0, 2.0, 5.0, 4.0])
+    assert (found.value, found.low, found.high) == (3.0, 1.0, 5.0)
+    assert found.words == "interval from 5 networks: coverage 94 %"
+
+
+@pytest.mark.parametrize("how", [Finding.mean, Finding.median])
+@pytest.mark.parametrize("values", [[], [2.0]])
+def test_fewer_than_two_networks_have_no_interval(how, values):
+    found = how(values)
+    assert math.isnan(found.low) and found.n == len(values)
+    assert verdict(claim(), found) == "undecided"
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_claim_names_its_networks_and_has_a_judge(name):
+    study = Study.read(name)
+    judges = import_module(f"flexure.studies.{name}.study").JUDGES
+    names = [claim.name for claim in study.claims]
+    assert len(set(names)) == len(names)
+    assert set(judges) == set(names)
+    for one in study.claims:
+        assert study.networks[one.networks].keys() >= {"quick", "full"}, one.name
+    assert {"title", "authors", "year", "arxiv", "fixed", "full_hours", "full_device"} <= study.about.keys()
+
+
+def test_a_study_uses_public_names_alone():
+    import ast
+    from pathlib import Path
+
+    import flexure.studies
+
+    for path in Path(flexure.studies.__file__).parent.glob("*_*/study.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("flexure"):
+                assert not any(alias.name.startswith("_") for alias in node.names)
+                assert node.module == "flexure" or node.module.startswith(("flexure.studies", "flexure.analysis"))
