@@ -3,12 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from training.make import images, net
 
 from flexure.errors import ArgumentError
 from flexure.perturb.augment import RandomDiffeomorphism
 from flexure.training import RandomCrop, RandomFlip, fit
-
-from .test_loop import images, net
 
 CHANGES = [RandomCrop(2), RandomFlip(), RandomDiffeomorphism(cutoffs=(2, 3))]
 

@@ -10,10 +10,9 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from training.training_to_kill import STEPS, run
 
 from flexure.results import read
-
-from .training_to_kill import STEPS, run
 
 PROGRAM = Path(__file__).with_name("training_to_kill.py")
 

@@ -7,26 +7,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from training.make import dropout_net, images, net, weights
 
 from flexure import Specimen
 from flexure.data import Batch, TensorImages, hold_out, load
 from flexure.errors import ArgumentError, DataError, SpecimenError
 from flexure.models import resolve
 from flexure.training import Callback, accuracy, fit
-
-
-def images(n: int = 10, classes: int = 3) -> TensorImages:
-    generator = torch.Generator().manual_seed(0)
-    return TensorImages(torch.rand(n, 1, 4, 4, generator=generator), np.arange(n) % classes)
-
-
-def net(classes: int = 3) -> nn.Sequential:
-    torch.manual_seed(1)
-    return nn.Sequential(nn.Flatten(), nn.Linear(16, classes)).double()
-
-
-def weights(model: nn.Module) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
 def test_one_step_is_that_of_the_textbook():
@@ -67,11 +54,6 @@ class Draws(Callback):
     def on_epoch_end(self, epoch, model, record):
         torch.rand(5)
         model.train()
-
-
-def dropout_net() -> nn.Sequential:
-    torch.manual_seed(2)
-    return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Dropout(), nn.BatchNorm1d(8), nn.Linear(8, 3))
 
 
 def test_the_same_seed_gives_the_same_weights_whatever_callbacks_draw():

@@ -3,10 +3,9 @@
 import pytest
 import torch
 from torch import nn
+from training.make import images
 
 from flexure.training import fit
-
-from .test_loop import images
 
 
 def watched(seen: list[torch.dtype]) -> nn.Module:

@@ -6,11 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from training.make import dropout_net, images, net, weights
 
 from flexure.errors import ArgumentError, SpecimenError
-from flexure.training import EpochRecord, Recipe, fit
-
-from .test_loop import images, net, weights
+from flexure.training import Callback, EpochRecord, Recipe, fit
 
 
 def test_weight_decay_may_spare_biases():
@@ -110,8 +109,6 @@ def test_tests_are_made_every_so_often_and_at_the_end():
 
 
 def test_callbacks_that_listen_to_steps_are_told_with_the_network_in_evaluation_mode():
-    from flexure.training import Callback
-
     told = []
 
     class Steps(Callback):
@@ -124,10 +121,6 @@ def test_callbacks_that_listen_to_steps_are_told_with_the_network_in_evaluation_
 
 
 def test_listening_to_steps_changes_nothing():
-    from flexure.training import Callback
-
-    from .test_loop import dropout_net
-
     class Draws(Callback):
         def on_step_end(self, step, model):
             torch.rand(3)

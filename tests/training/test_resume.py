@@ -11,12 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from training.make import dropout_net, images, weights
 
 from flexure.errors import RunError
 from flexure.training import Callback, EarlyStop, History, SavedState, fit
 from flexure.training import saving as saving_module
-
-from .test_loop import dropout_net, images, weights
 
 OPTIONS = {
     "epochs": 4,

@@ -4,11 +4,10 @@ import math
 
 import pytest
 import torch
+from training.make import images, net
 
 from flexure.errors import ArgumentError
 from flexure.training import Constant, Cosine, EpochCosine, EpochExponential, fit
-
-from .test_loop import images, net
 
 
 def rates(schedule, epochs: int, *, lr: float, batch_size: int = 10) -> list[float]:

@@ -3,11 +3,10 @@
 import math
 
 import pytest
+from training.make import images, net
 
 from flexure.errors import ArgumentError
 from flexure.training import EarlyStop, EpochRecord, fit
-
-from .test_loop import images, net
 
 
 def records(*losses: float, test_error: float = math.nan, test_loss: tuple[float, ...] = ()) -> list[EpochRecord]:
