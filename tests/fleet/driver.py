@@ -1,4 +1,4 @@
-"""A driver in a process of its own, to be killed: ``python driver.py SPEC OUT [WORK]``; and how to start one."""
+"""A driver in a process of its own, to be killed: ``python driver.py SPEC OUT [WORK [RAY]]``; and how to start one."""
 
 import json
 import os
@@ -13,10 +13,10 @@ from flexure.fleet import sweep
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def start(tmp_path: Path, spec: dict, *work: str) -> subprocess.Popen:
+def start(tmp_path: Path, spec: dict, *more: str) -> subprocess.Popen:
     """Sweep ``spec`` into ``out`` in another process."""
     (tmp_path / "spec.json").write_text(json.dumps(spec))
-    command = [sys.executable, __file__, str(tmp_path / "spec.json"), str(tmp_path / "out"), *work]
+    command = [sys.executable, __file__, str(tmp_path / "spec.json"), str(tmp_path / "out"), *more]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
@@ -31,4 +31,5 @@ def until(seen: Callable[[], object], seconds: float = 120.0) -> None:
 
 if __name__ == "__main__":
     spec, out, *given = sys.argv[1:]
-    sweep(json.loads(Path(spec).read_text()), out=out, workers=2, work=given[0] if given else None)
+    work, ray = [*given, None, None][:2]
+    sweep(json.loads(Path(spec).read_text()), out=out, workers=2, work=work, ray=ray)
