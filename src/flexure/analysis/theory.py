@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from scipy import stats
 
-from flexure.data import Images, content_hash
+from flexure.data import Images, content_hash, translation_of
 from flexure.errors import ArgumentError, nearest
 from flexure.formulas.path_counts import check_layers, decay_exponent
 from flexure.formulas.path_sensitivities import PathSensitivities, path_sensitivities
@@ -170,7 +170,7 @@ def _predicted(
             f"path_theory: these images (hash {found}) are not those that were measured (hash {expected}). Load them "
             "with the same limit, seed and split."
         )
-    transform = getattr(images, "translation", None) if transform is None else transform
+    transform = translation_of(images) if transform is None else transform
     if transform is None or repr(transform) != settings["transform"]:
         raise ArgumentError(
             f"path_theory: measured with {settings['transform']}, but to be predicted for {transform!r}. Give the one "
