@@ -15,7 +15,17 @@ import pandas as pd
 from flexure.errors import ArgumentError, nearest
 from flexure.results import MEASURED, Result, Run, read
 
-__all__ = ["Network", "Point", "averaged", "check_columns", "family", "networks", "points"]
+__all__ = [
+    "Network",
+    "Point",
+    "averaged",
+    "check_columns",
+    "errors_at",
+    "family",
+    "networks",
+    "points",
+    "values_at",
+]
 
 Estimate = tuple[float, float]
 _LIKE_A_SEED = {
@@ -99,8 +109,8 @@ def points(
     found: list[Point] = []
     left_out: list[tuple[str, str]] = []
     for run in runs:
-        values = _values(run, x, layer)
-        errors = _errors(run, error, corruption)
+        values = values_at(run, x, layer)
+        errors = errors_at(run, error, corruption)
         if reasons := [reason for reason in (values, errors) if isinstance(reason, str)]:
             left_out.append((run.name, reasons[0]))
         elif not isinstance(values, str) and not isinstance(errors, str):
@@ -154,7 +164,7 @@ def _geometric(estimates: Sequence[Estimate]) -> Estimate:
     return mean, mean * float(logs.std(ddof=1)) / math.sqrt(len(logs)) if np.isfinite(logs).all() else math.nan
 
 
-def _values(run: Run, x: Sequence[str], layer: str) -> dict[str, Estimate] | str:
+def values_at(run: Run, x: Sequence[str], layer: str) -> dict[str, Estimate] | str:
     """The quantities at the layer, or why there are none."""
     if "sensitivity" not in run.results:
         return "no result of sensitivity"
@@ -171,7 +181,7 @@ def _values(run: Run, x: Sequence[str], layer: str) -> dict[str, Estimate] | str
     return values
 
 
-def _errors(run: Run, error: str, corruption: str | Sequence[float]) -> list[tuple[float, Estimate]] | str:
+def errors_at(run: Run, error: str, corruption: str | Sequence[float]) -> list[tuple[float, Estimate]] | str:
     """Test error at the wanted levels, or why there is none."""
     trained_at = float(run.spec.get("corruption") or 0.0)
     found = list(_accuracies(run.results["accuracy"], error)) if "accuracy" in run.results else []
