@@ -40,14 +40,21 @@ RESNET50 = resnet([3, 4, 6, 3], bottleneck=True)
 
 
 def table(
-    rows: list[tuple[str, str]] = SMALL, *, end: float = 0.07, init: bool = True, n: int = 500, seed: int = 0
+    rows: list[tuple[str, str]] = SMALL,
+    *,
+    end: float = 0.07,
+    init: bool = True,
+    shuffled: bool = False,
+    n: int = 500,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """A table in which R falls smoothly from 1 to ``end``, with the wiggle of the kinds and honest-looking errors."""
     rng = np.random.default_rng(seed)
     depth = np.linspace(0, 1, len(rows))
     wiggle = np.array([{"BatchNorm2d": 0.1, "Conv2d": 0.12, "add": -0.1}.get(kind, -0.05) for _, kind in rows])
     frame = pd.DataFrame(rows, columns=["layer", "kind"])
-    for suffix, last in (("", end), ("_init", 0.65)) if init else (("", end),):
+    compared = {"": end} | ({"_init": 0.65} if init else {}) | ({"_shuffled": 0.3} if shuffled else {})
+    for suffix, last in compared.items():
         noise = rng.normal(0, 0.04, len(rows)) + wiggle
         ratio = np.exp(np.log(last) * depth**1.4 + noise * (depth < 1))
         growth = 0.043 * np.exp((2.1 if suffix else 1.4) * depth)
@@ -60,7 +67,7 @@ def table(
     size = np.clip(32 >> (3 * depth).astype(int), 4, 32)
     frame["shape"] = [f"{16 * 32 // s}×{s}×{s}" for s in size[:-1]] + ["10"]
     frame["features"] = [int(16 * 32 * s) for s in size[:-1]] + [10]
-    return frame.assign(n=n, draws=2, status="measured", **({"status_init": "measured"} if init else {}))
+    return frame.assign(n=n, draws=2, **{f"status{suffix}": "measured" for suffix in compared})
 
 
 def unmeasured(frame: pd.DataFrame, reasons: Mapping[int, str]) -> pd.DataFrame:

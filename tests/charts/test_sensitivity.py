@@ -7,7 +7,7 @@ import pytest
 from charts.make import RESNET20, RESNET50, SMALL, result, run, table, unmeasured
 
 from flexure.charts import chart
-from flexure.charts.records import GIVEN, INITIALIZED
+from flexure.charts.records import GIVEN, INITIALIZED, SHUFFLED
 from flexure.results import Result
 
 NUMBERS = ["D", "D_se", "G", "G_se", "R", "R_se"]
@@ -54,6 +54,41 @@ def test_every_measured_op_is_a_point_with_its_name_and_error(tmp_path):
 def test_without_an_initialized_network_there_is_one_curve_and_no_legend_for_weights(tmp_path):
     svg = svg_of(chart(result(table(init=False))), tmp_path)
     assert svg.count('aria-roledescription="line mark"') == 1 and INITIALIZED not in svg
+
+
+@pytest.mark.parametrize(
+    ("init", "styles"),
+    [
+        (False, {GIVEN: [1, 0], SHUFFLED: [5, 3]}),
+        (True, {GIVEN: [1, 0], SHUFFLED: [5, 3], INITIALIZED: [1.5, 2.5]}),
+    ],
+)
+def test_the_curve_of_shuffled_channels_is_dashed_beside_the_full_one_and_has_a_band(tmp_path, init, styles):
+    frame = table(RESNET20, init=init, shuffled=True)
+    picture = chart(result(frame))
+    drawn = rows_in(picture)
+    part = drawn[drawn["weights"] == SHUFFLED]
+    np.testing.assert_array_equal(part[["R", "R_se"]].astype(float), frame[["R_shuffled", "R_shuffled_se"]])
+    line = next(layer for layer in picture.to_dict()["layer"] if layer.get("name") == "lines")
+    dash = line["encoding"]["strokeDash"]
+    assert dict(zip(dash["scale"]["domain"], dash["scale"]["range"], strict=True)) == styles
+    assert dash["legend"] is not None
+    svg = svg_of(picture, tmp_path)
+    assert svg.count('aria-roledescription="line mark"') == len(styles)
+    assert svg.count('aria-roledescription="area mark"') == len(styles) and SHUFFLED in svg
+
+
+def test_without_shuffling_legends_and_styles_are_as_ever():
+    line = next(layer for layer in chart(result()).to_dict()["layer"] if layer.get("name") == "lines")
+    assert line["encoding"]["strokeDash"]["scale"] == {"domain": [GIVEN, INITIALIZED], "range": [[1, 0], [5, 3]]}
+
+
+def test_another_transform_and_rectified_noise_are_called_what_they_are():
+    settings = {"match": "per_image", "transform": "LocalTranslation()", "noise": "rectified"}
+    about = {**run().results["sensitivity"].provenance, "settings": settings}
+    text = json.dumps(chart(result(provenance=about), y=["R", "D", "G"]).to_dict())
+    assert "R = 1: as sensitive to the transform as to rectified noise" in text
+    assert "smooth deformation" not in text and "same size" not in text
 
 
 def test_a_comparison_that_was_refused_draws_nothing_empty():

@@ -90,6 +90,47 @@ def test_the_comparison_counts_what_was_measured(tmp_path):
     assert "at 3 of 5 ops (95 % intervals apart at 2), above it at 1 (apart at 1)." in words
 
 
+def test_shuffled_channels_are_compared_explained_and_in_the_table(tmp_path):
+    frame = table(shuffled=True)
+    about = {**provenance(), "settings": {**provenance()["settings"], "shuffle": "input", "shuffle_draws": 3}}
+    page = page_of(run(result(frame, provenance=about)), to=tmp_path)
+    words = words_of(page)
+    assert f"channels shuffled {frame['R_shuffled'].iloc[-1]:.3f}"[:22] in words
+    assert "R is below that with shuffled channels at" in words
+    assert "Dashed: the same network with its channels shuffled, the geometric mean of 3 shuffles" in words
+    assert "Dotted: the same architecture with initial weights" in words
+    assert "the two curves of R would coincide" in words and "the shuffled curve would not fall" in words
+    groups = ["network as given", "channels shuffled", "initialized network"]
+    assert re.findall(r'scope="colgroup" class="group">([^<]*)<', page) == groups
+
+
+def test_nothing_is_said_of_shuffling_where_nothing_was_shuffled(tmp_path):
+    assert "shuffl" not in words_of(page_of(run(), to=tmp_path))
+
+
+def test_shuffles_that_were_not_measured_say_why(tmp_path):
+    frame = table(shuffled=True).assign(D_shuffled=np.nan, G_shuffled=np.nan, R_shuffled=np.nan)
+    frame["status_shuffled"] = "no convolution to shuffle"
+    words = words_of(page_of(run(result(frame)), to=tmp_path))
+    assert words.count("no convolution to shuffle") == 1 and "would coincide" not in words
+
+
+def test_many_runs_are_summed_up_with_their_shuffles(tmp_path):
+    runs = [run(result(table(shuffled=number > 0), name=str(number)), name=f"run {number}") for number in range(4)]
+    words = words_of(page_of(*runs, to=tmp_path))
+    assert "channels shuffled" in words and "Dashed: the same network" in words
+
+
+def test_a_transform_is_called_by_its_name_and_not_a_smooth_deformation(tmp_path):
+    settings = {**provenance()["settings"], "transform": "LocalTranslation(<b>)", "noise": "rectified"}
+    about = {**provenance(), "settings": settings}
+    page = page_of(run(result(provenance=about, notes=[])), to=tmp_path)
+    words = words_of(page)
+    assert "The transform moves the output" in words and "A smooth deformation" not in words
+    assert "LocalTranslation(&lt;b&gt;)" in page and "LocalTranslation(<b>)" not in page
+    assert "rectified; before that as large as that image" in words
+
+
 def test_the_charts_of_a_panel_share_one_copy_of_the_table(tmp_path):
     data = data_in(page_of(run(), to=tmp_path))
     assert len(data["charts"]) == 3 and all("datasets" not in spec for spec in data["charts"])
@@ -195,10 +236,10 @@ def test_a_comparison_that_was_refused_says_why_once(tmp_path):
 
 
 def test_a_probe_without_an_arrangement_of_its_own_shows_its_table(tmp_path):
-    other = Result("filters", "Which frequencies do the filters hold?", table(), {}, {}, provenance())
-    page = page_of(Run("r", {}, {}, {"filters": other}), to=tmp_path)
+    other = Result("curvature", "How curved are the layers?", table(), {}, {}, provenance())
+    page = page_of(Run("r", {}, {}, {"curvature": other}), to=tmp_path)
     words = words_of(page)
-    assert "Which frequencies do the filters hold?" in words and "conv1 Conv2d" in words and "<script" not in page
+    assert "How curved are the layers?" in words and "conv1 Conv2d" in words and "<script" not in page
 
 
 def test_the_samples_stand_beside_their_deformation_and_its_lattice(tmp_path):
