@@ -79,3 +79,4 @@ def test_it_can_be_saved(tmp_path, count):
 
 def test_one_epoch_is_a_picture_too(tmp_path):
     chart(history(epochs=1, best=1)).save(tmp_path / "c.svg")
+    assert "epoch" in (tmp_path / "c.svg").read_text()

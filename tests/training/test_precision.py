@@ -41,3 +41,14 @@ def test_gradients_that_vanish_in_float16_are_scaled_up():
     tiny = lambda outputs, y: outputs.square().sum(1) * 1e-8  # noqa: E731 - a name for one line
     fit(model, images(), epochs=1, lr=1.0, precision="float16", loss=tiny, momentum=0)
     assert not torch.equal(model[1].weight, before)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_a_gpu_comes_near_the_cpu(precision):
+    options = {"epochs": 5, "lr": 0.1, "precision": precision, "augment": ("crop", "flip"), "corruption": 0.5}
+    one, two = watched([]), watched([])
+    here = fit(one, images(), **options)
+    there = fit(two, images(), device="cuda", **options)
+    assert there.loss == pytest.approx(here.loss, rel=0.03)
+    assert next(two.parameters()).is_cuda
