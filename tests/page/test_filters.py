@@ -4,6 +4,7 @@ import html
 import re
 
 import gauge
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -11,7 +12,7 @@ from torch import nn
 import flexure
 from flexure.page import report
 from flexure.page.numbers import number
-from flexure.results import Run
+from flexure.results import Result, Run
 
 
 def run(net, name="net", **options):
@@ -94,3 +95,11 @@ def test_names_are_text(tmp_path):
     net.add_module(nasty.replace(".", ""), nn.Conv2d(3, 4, 3))
     page = report(run(net, nasty), to=tmp_path).read_text(encoding="utf-8")
     assert "<img src=x" not in page.split("<script")[0]
+
+
+def test_a_bare_table_is_shown_with_what_it_has(tmp_path):
+    bare = Result("filters", "Which?", pd.DataFrame({"layer": ["conv1", "conv2"], "pooling_index": [0.5, None]}))
+    words = words_of(Run("bare", {}, {}, {"filters": bare}), to=tmp_path)
+    assert "largest pooling index 0.500" in words and "conv1" in words
+    other = Result("filters", "Which?", pd.DataFrame({"name": ["conv1"]}))
+    assert "There are no filters" in words_of(Run("other", {}, {}, {"filters": other}), to=tmp_path)

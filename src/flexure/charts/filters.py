@@ -76,7 +76,9 @@ def draw(
 def _records(results: Sequence[Result], labels: Sequence[str]) -> tuple[Rows, Depth]:
     """One record per layer with an index, run and set of weights; and the axis they share."""
     kept = [[i for i, value in enumerate(column(result, "pooling_index")) if value is not None] for result in results]
-    depth = depth_of([[str(result["layer"][i]) for i in own] for result, own in zip(results, kept, strict=True)])
+    depth = depth_of(
+        [[str(column(result, "layer", "")[i]) for i in own] for result, own in zip(results, kept, strict=True)]
+    )
     if depth.title:
         ends = {0.0: "first", 0.25: "25 %", 0.5: "50 %", 0.75: "75 %", 1.0: "last"}
         depth = replace(depth, labels=[ends] * len(FITTING), title="share of the network's convolutions passed")

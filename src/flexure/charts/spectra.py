@@ -5,6 +5,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from flexure.charts.records import column
 from flexure.charts.scales import Z95, LogAxis, log_axis
 from flexure.charts.theme import INK, MUTED, VIRIDIS
 from flexure.results import Result
@@ -41,9 +42,9 @@ def _modes(result: Result, suffix: str) -> Rows:
     """One record per layer and group of modes; value and error per mode, relative to the mean of the layer's modes."""
     if f"share{suffix}" not in result.arrays:
         return []
-    names = ("eigenvalue", "degeneracy", f"share{suffix}", f"share{suffix}_se")
-    arrays = [result[name] for name in names]
-    facts = result.table[["layer", "kernel", "n"]].to_dict("records")
+    arrays = [result[name] for name in ("eigenvalue", "degeneracy", f"share{suffix}", f"share{suffix}_se")]
+    names = ("layer", "kernel", "n")
+    facts = [dict(zip(names, row, strict=True)) for row in zip(*(column(result, name) for name in names), strict=True)]
     rows = []
     for fact, *columns in zip(facts, *arrays, strict=True):
         known = np.isfinite(columns[1]) & np.isfinite(columns[2])

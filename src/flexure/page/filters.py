@@ -18,6 +18,10 @@ __all__ = ["Answer", "Contents", "Table", "contents"]
 _HEIGHT = 300
 _SPECTRA = 4  # runs whose spectra are drawn
 _GROUPS = {"": ("pooling_index", "frequency", "squared_norm"), "_init": ("pooling_index", "frequency")}
+_COLUMNS = [
+    *("layer", "kind", "kernel", "channels", "n", "status", "pooling_index_null_low", "pooling_index_null_high"),
+    *(f"{name}{suffix}{error}" for suffix, names in _GROUPS.items() for name in names for error in ("", "_se")),
+]
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Answer:
         layers: Convolutions that have an index.
         above, below: Of these, those whose index lies above or below what chance gives 95 % of layers.
         highest: Layer, index and interval of the one with the largest index.
-        fewer: Layers whose mean frequency is below that of the initialized network, None where it is not compared.
+        fewer: Layers whose mean frequency is below that of the initialized network.
         fewer_apart: Of these, those whose 95 % intervals do not overlap.
         compared: Layers that could be compared.
         refused: Why nothing is compared although that was asked for; else empty.
@@ -118,15 +122,15 @@ def _pictures(results: Sequence[Result], labels: Sequence[str], drawn: Sequence[
 def _answer(result: Result, label: str, color: str) -> Answer:
     rows = [row for row in _rows(result) if row["pooling_index"] is not None]
     top = max(rows, key=lambda row: row["pooling_index"], default=None)
-    pairs = [row for row in rows if row.get("frequency_init") is not None]
+    pairs = [row for row in rows if None not in (row["frequency"], row["frequency_init"])]
     fewer = [row for row in pairs if row["frequency"] < row["frequency_init"]]
     return Answer(
         name=label,
         color=color,
         facts=_facts(result),
         layers=len(rows),
-        above=sum(row["pooling_index"] > row["pooling_index_null_high"] for row in rows),
-        below=sum(row["pooling_index"] < row["pooling_index_null_low"] for row in rows),
+        above=sum(row["pooling_index"] > (row["pooling_index_null_high"] or 0) for row in rows),
+        below=sum(row["pooling_index"] < (row["pooling_index_null_low"] or 0) for row in rows),
         highest=_highest(top) if top else None,
         fewer=len(fewer),
         fewer_apart=sum(_is_apart(row) for row in fewer),
@@ -136,8 +140,8 @@ def _answer(result: Result, label: str, color: str) -> Answer:
 
 
 def _rows(result: Result) -> list[dict[str, Any]]:
-    """The table row by row, None for what is not finite."""
-    columns = {str(name): column(result, str(name)) for name in result.table}
+    """The table row by row, None for what is not finite or not there."""
+    columns = {name: column(result, name) for name in _COLUMNS}
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
@@ -165,14 +169,17 @@ def _table(result: Result, label: str) -> Table:
     for row in _rows(result):
         low, high = row["pooling_index_null_low"], row["pooling_index_null_high"]
         groups = [
-            [number(row.get(f"{name}{suffix}"), row.get(f"{name}{suffix}_se")) for name in names]
+            [number(row[f"{name}{suffix}"], row[f"{name}{suffix}_se"]) for name in names]
             for suffix, names in _GROUPS.items()
             if compared or not suffix
         ]
         rows.append(
             {name: str(row[name] or "") for name in ("layer", "kind", "kernel", "channels")}
-            | {"n": f"{row['n']:,}", "chance": "" if low is None else f"{plain(low, 2)} to {plain(high, 2)}"}
-            | {"groups": groups, "remark": "" if row["status"] == MEASURED else row["status"]}
+            | {
+                "n": f"{row['n'] or 0:,}",
+                "chance": "" if None in (low, high) else f"{plain(low, 2)} to {plain(high, 2)}",
+            }
+            | {"groups": groups, "remark": "" if row["status"] in (MEASURED, None) else row["status"]}
         )
     return Table(label, rows, compared, any(row["remark"] for row in rows))
 
