@@ -102,8 +102,8 @@ def filters(
         ArgumentError: ``layers`` matches no convolution, or ``initialized`` is negative.
         SpecimenError: Weights have no values yet.
 
-    Cost: no pass over any image; all filters are read once. A ResNet-50's 23 million weights take a tenth of a second of
-        CPU, their hash and the copy that shows they were left alone a quarter; drawing fresh weights comes on top.
+    Cost: no pass over any image; all filters are read once. A ResNet-50's 23 million weights take a tenth of a second
+        of CPU, their hash and the copy that shows they were left alone a quarter; drawing fresh weights comes on top.
 
     Exact case: constant filters have everything at eigenvalue 0 and index 1; :math:`\sum_l \gamma_l` is the mean
         :math:`\|w\|^2`; nothing changes when channels are shuffled.
