@@ -88,7 +88,7 @@ def train(
     r"""How did it learn: loss and accuracy after each pass over the training images?
 
     Each step follows the gradient of the mean loss of a batch,
-    :math:`w \leftarrow w - \eta_t\, \nabla \big(\tfrac1b \sum_i \ell(f(x_i), y_i) + \mathrm{penalty}(w)\big)`, with
+    :math:`w \leftarrow w - \eta_t\, \nabla \left(\tfrac1b \sum_i \ell(f(x_i), y_i) + \mathrm{penalty}(w)\right)`, with
     momentum or Adam's scaling, on images in an order drawn anew in every epoch. Every random number depends on the
     seed, the image and the epoch alone. **The network is trained in place**, to the weights after the last epoch.
 

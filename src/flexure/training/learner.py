@@ -7,13 +7,14 @@ from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
+from torch import nn
 
 from flexure import rng
 from flexure.bench import Mounted, choose_device
 from flexure.data.stream import Batch, Images
 from flexure.errors import DataError, SpecimenError
 from flexure.specimen import Specimen
-from flexure.training.recipe import PRECISIONS, Recipe
+from flexure.training.recipe import DECAYS, OPTIMIZERS, PRECISIONS, Recipe
 from flexure.training.tally import Tally
 
 __all__ = ["Learner", "labelled", "outputs_of", "reseed"]
@@ -38,7 +39,7 @@ class Learner:
             raise SpecimenError(f"{specimen.name}: it has no parameters that can be trained.")
         self.mounted = Mounted(model, specimen, own.device, own.dtype)
         self.recipe = recipe
-        self.optimizer = recipe.optimizer_of(model)
+        self.optimizer = _optimizer(model, recipe)
         self.scaler = torch.amp.GradScaler(own.device.type, enabled=recipe.precision == "float16")
 
     def step(self, batch: Batch, epoch: int) -> Tally:
@@ -164,3 +165,14 @@ def reseed(seed: int, step: int) -> None:
     torch.default_generator.manual_seed(whole)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(whole)
+
+
+def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The optimizer, with weight decay on the parameters it is meant for."""
+    decays = DECAYS[recipe.decay]
+    wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in wanted if decays(p)], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in wanted if not decays(p)], "weight_decay": 0.0},
+    ]
+    return OPTIMIZERS[recipe.optimizer]([group for group in groups if group["params"]], recipe)

@@ -7,7 +7,6 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import nn
 
 from flexure.errors import ArgumentError, nearest
 from flexure.losses import LOSSES, PENALTIES
@@ -101,16 +100,6 @@ class Recipe:
     def settings(self) -> dict[str, Any]:
         """Every field as a plain JSON value; objects by their ``repr``, functions by their names."""
         return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
-
-    def optimizer_of(self, model: nn.Module) -> torch.optim.Optimizer:
-        """The optimizer, with weight decay on the parameters it is meant for."""
-        decays = DECAYS[self.decay]
-        wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        groups = [
-            {"params": [p for p in wanted if decays(p)], "weight_decay": self.weight_decay},
-            {"params": [p for p in wanted if not decays(p)], "weight_decay": 0.0},
-        ]
-        return OPTIMIZERS[self.optimizer]([group for group in groups if group["params"]], self)
 
     def _rules(self) -> Iterator[tuple[str, bool, str]]:
         yield "epochs", self.epochs >= 1, "at least 1"
