@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         SpecimenError,
     )
     from flexure.models import resolve
+    from flexure.monitors import Monitor
     from flexure.page import report
     from flexure.perturb.diffeomorphism import Diffeomorphism
     from flexure.probes.accuracy import accuracy
@@ -36,6 +37,7 @@ __all__ = [
     "Diffeomorphism",
     "FlexureError",
     "MissingPackageError",
+    "Monitor",
     "Result",
     "Run",
     "RunError",
@@ -62,6 +64,7 @@ _WHERE = {
     "Diffeomorphism": "flexure.perturb.diffeomorphism",
     "FlexureError": "flexure.errors",
     "MissingPackageError": "flexure.errors",
+    "Monitor": "flexure.monitors",
     "Result": "flexure.results",
     "Run": "flexure.results",
     "RunError": "flexure.errors",

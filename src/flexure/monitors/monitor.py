@@ -1,0 +1,278 @@
+"""Any probe at chosen steps of a training, which never notices."""
+
+import inspect
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from flexure import distributed, rng
+from flexure.bench import weights_hash
+from flexure.data import as_images, content_hash
+from flexure.errors import ArgumentError, FlexureError, RunError, nearest
+from flexure.monitors.moments import Every, moments
+from flexure.monitors.written import file_of, joined, origin_of, place_of, read_steps, step_of
+from flexure.probes import PROBES, check_probes
+from flexure.results import Result
+from flexure.specimen import Specimen
+from flexure.training import Callback, EpochRecord, History
+
+__all__ = ["Monitor"]
+
+_COMMON = ("seed", "batch_size", "device", "dtype")
+_PRIVATE = ("progress", "checkpoint")
+
+
+class Monitor(Callback):
+    """How does the answer of a probe change while a network learns?
+
+    As a callback of our own loop, or in three lines of anyone's::
+
+        monitor = flexure.Monitor("sensitivity", images, every=100, out="runs/mine")
+        for step, (x, y) in enumerate(loader, 1):
+            ...                                   # the training step
+            monitor(step, model)
+        flexure.chart(monitor.result())
+
+    The training goes on bit for bit as without it: the network is measured in evaluation mode and put back, with its
+    gradients, hooks and batch-norm statistics, and the global random states are left alone. The same images and the
+    same disturbances are used at every step, so differences between steps are the network's. A measurement that fails
+    is recorded as such, with the reason in its status, and the training goes on.
+
+    Each measurement is a complete result in ``<out>/monitors/<probe>/<step>.parquet`` from the moment it is made, so a
+    training that is killed keeps them. Called again for a step that lies there with the same settings and weights, the
+    step is not measured again. Sample images are left out: they are the same at every step.
+
+    Args:
+        probe: Name of the probe.
+        data: Images to measure on, anything a probe takes; a few hundred will do (``flexure.load(…, limit=256)``).
+        every: A number of steps; ``"epoch"``, ``"2 epochs"``; ``"log"`` for steps 1, 2, 4, 8, …; or the steps
+            themselves. The start (step 0) and the end are measured as well.
+        options: The probe's own options, such as ``{"draws": 2}``.
+        out: Folder to write to; None: results are kept in memory.
+        specimen: How the network is to be used: normalization, bounds, output. Its own model is not touched. None: the
+            network takes the images as they are.
+        seed: Same seed and images, same disturbances.
+        batch_size: Rows of one forward pass, at most.
+        device: Where to measure; None: where the network is.
+        dtype: Arithmetic; None: the network's own.
+
+    Raises:
+        ArgumentError: The probe, an option or ``every`` does not exist or is wrong.
+        RunError: ``out`` holds measurements with other settings, or of other images.
+
+    Cost: that of the probe, each time, and a copy of the weights in main memory meanwhile.
+    """
+
+    def __init__(
+        self,
+        probe: str,
+        data: Any,
+        *,
+        every: Every = "epoch",
+        options: Mapping[str, Any] | None = None,
+        out: str | os.PathLike | None = None,
+        specimen: Specimen | None = None,
+        seed: int = 0,
+        batch_size: int = 64,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+    ) -> None:
+        check_probes([probe])
+        self.probe, self.out, self.specimen = probe, out, specimen
+        self.moments, self.images = moments(every), as_images(data)
+        self.options = dict(options or {})
+        _check_options(probe, self.options)
+        given = {"seed": seed, "batch_size": batch_size, "device": device, "dtype": dtype}
+        known = inspect.signature(PROBES[probe].load()).parameters
+        self._common = {name: value for name, value in given.items() if name in known}
+        self._origin = self._settings(seed, dtype)
+        self._kept: dict[int, Result] = {}
+        self._unwritten: set[int] = set()
+        self._step, self._last = 0, math.inf
+        self._ended = (0, 0)
+        self._refuse_others()
+
+    def __call__(self, step: int, model: nn.Module, *, epoch: int | None = None) -> None:
+        """Measure if it is time to.
+
+        Args:
+            step: Training steps made so far; 0 before the first, which is measured always.
+            model: The network, or what wraps it (``DistributedDataParallel``, a compiled module).
+            epoch: At the end of an epoch, its number (1 is the first).
+
+        Raises:
+            ArgumentError: ``every`` counts epochs, but ``epoch`` is missing.
+        """
+        if step > 0 and epoch is None and self.moments.in_epochs:
+            raise ArgumentError(
+                "monitor: every= counts epochs, so call monitor(step, model, epoch=…) at the end of each; or give a "
+                "number of steps, every=100."
+            )
+        if step == 0 or self.moments.at_step(step) or (epoch is not None and self.moments.at_epoch(epoch)):
+            self.measure(step, model, epoch=epoch)
+
+    def measure(self, step: int, model: nn.Module, *, epoch: int | None = None) -> None:
+        """Measure now, whether it is time to or not; a step that has been measured is not measured again."""
+        self._last = step
+        with rng.undisturbed():
+            if not self._has(step, model):
+                self._keep(step, self._measured(step, model, 0 if step == 0 else epoch))
+
+    def result(self) -> Result:
+        """All steps so far as one table, with ``step`` and ``epoch`` in front of the probe's own columns.
+
+        What an earlier, longer training left in the folder beyond the last step of this one is not in it.
+
+        Raises:
+            RunError: Nothing was measured yet, or a file cannot be read.
+        """
+        found = {step_of(one): one for one in self._written()} | self._kept
+        shown = [one for step, one in found.items() if step <= self._last]
+        if not shown:
+            raise RunError(f"monitor of {self.probe}: nothing was measured yet.")
+        result = joined(shown)
+        if not self._unwritten:
+            return result
+        lost = f"{len(self._unwritten)} measurements could not be written to {self.out} and exist only here."
+        return replace(result, notes=(*result.notes, lost))
+
+    def on_start(self, model: nn.Module, epochs: int) -> None:
+        """Measure before the first step."""
+        self._step = 0
+        self.measure(0, model)
+
+    def on_resume(self, model: nn.Module, epochs: int, step: int) -> None:
+        """Go on behind step ``step``."""
+        self._step = step
+        if self.moments.at_step(step):
+            self.measure(step, model)
+
+    def on_step_end(self, step: int, model: nn.Module) -> None:
+        """Measure if it is time to."""
+        self._step = step
+        if self.moments.at_step(step):
+            self.measure(step, model)
+
+    def on_epoch_end(self, epoch: int, model: nn.Module, record: EpochRecord) -> None:
+        """Measure if it is time to."""
+        self._ended = (self._step, epoch)
+        if self.moments.at_epoch(epoch):
+            self.measure(self._step, model, epoch=epoch)
+
+    def on_end(self, model: nn.Module, history: History) -> None:
+        """Measure the end, and write all steps as one result, ``monitor_<probe>.parquet``."""
+        step, epoch = self._ended
+        self.measure(self._step, model, epoch=epoch if step == self._step else None)
+        for step in sorted(self._unwritten):
+            self._write(step)
+        if self.out is not None and not self._unwritten and distributed.is_main():
+            self.result().save(self.out)
+
+    def _measured(self, step: int, model: nn.Module, epoch: int | None) -> Result:
+        """What the probe says, or why it cannot say it, with the step in front."""
+        began = time.perf_counter()
+        own = self._specimen(model)
+        about: dict[str, Any] = {"step": step, "weights_hash": weights_hash(own.model), "origin": self._origin}
+        about |= {"failed": False}
+        function = PROBES[self.probe].load()
+        try:
+            found = function(own, self.images, **self.options, **self._common)
+        except (FlexureError, torch.cuda.OutOfMemoryError) as wrong:
+            question = (inspect.getdoc(function) or self.probe).splitlines()[0]
+            row = {"layer": "output", "n": 0, "status": f"{type(wrong).__name__}: {wrong}"}
+            found = Result(self.probe, question, pd.DataFrame([row]), provenance={"specimen": {"name": own.name}})
+            about["failed"] = True
+        table = found.to_frame()
+        table.insert(0, "step", step)
+        table.insert(1, "epoch", math.nan if epoch is None else float(epoch))
+        arrays = {name: value for name, value in found.arrays.items() if not name.startswith("sample_")}
+        about["seconds"] = round(time.perf_counter() - began, 3)
+        return replace(found, table=table, arrays=arrays, provenance={**found.provenance, "monitor": about})
+
+    def _specimen(self, model: nn.Module) -> Specimen:
+        return Specimen.of(model) if self.specimen is None else replace(self.specimen, model=model)
+
+    def _has(self, step: int, model: nn.Module) -> bool:
+        """Whether the step was measured, with these weights; every process says the same."""
+        if step not in self._kept and self.out is not None:
+            path = place_of(self.out, self.probe) / f"{file_of(step)}.parquet"
+            if path.is_file():
+                self._kept[step] = Result.load(path)
+        one = self._kept.get(step)
+        about = one.provenance["monitor"] if one is not None else {}
+        same = (
+            bool(about) and not about["failed"] and about["weights_hash"] == weights_hash(self._specimen(model).model)
+        )
+        return distributed.gather(same)[0]
+
+    def _keep(self, step: int, result: Result) -> None:
+        self._kept[step] = result
+        self._write(step)
+
+    def _write(self, step: int) -> None:
+        """Write a step; a disk that is full does not end the training."""
+        if self.out is None or not distributed.is_main():
+            return
+        try:
+            self._kept[step].save(place_of(self.out, self.probe), name=file_of(step))
+            self._unwritten.discard(step)
+        except RunError:
+            self._unwritten.add(step)
+
+    def _written(self) -> list[Result]:
+        return [] if self.out is None else read_steps(self.out, self.probe)
+
+    def _settings(self, seed: int, dtype: Any) -> dict[str, Any]:
+        """Everything that decides the numbers but the weights, as plain values."""
+        one = self.specimen
+        used = None if one is None else [one.normalize, one.bounds, str(one.output) if one.output is not None else None]
+        about = {
+            "probe": self.probe,
+            "options": self.options,
+            "seed": seed,
+            "dtype": None if dtype is None else str(dtype).removeprefix("torch."),
+            "specimen": used,
+            "data": {"n": len(self.images), "hash": content_hash(self.images)},
+        }
+        return json.loads(json.dumps(about, default=_named))
+
+    def _refuse_others(self) -> None:
+        """Do not mix with what was measured in another way."""
+        if self.out is None:
+            return
+        place = place_of(self.out, self.probe)
+        path = next(iter(sorted(place.glob("*.parquet"))), None)
+        if path is None or (there := origin_of(Result.load(path))) == self._origin:
+            return
+        differing = [name for name, value in self._origin.items() if there.get(name) != value]
+        told = "; ".join(f"{name}: {there.get(name)} there, {self._origin[name]} asked for" for name in differing)
+        raise RunError(f"{place}: holds measurements with other settings ({told}). Choose another folder.")
+
+
+def _check_options(probe: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that the probe does not have, is given otherwise, or would refuse."""
+    parameters = inspect.signature(PROBES[probe].load()).parameters.values()
+    valid = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in (*_COMMON, *_PRIVATE)]
+    for name in options:
+        if name in _COMMON:
+            raise ArgumentError(
+                f"monitor of {probe}: {name} is the same for all probes; give it as Monitor(…, {name}=…)."
+            )
+        if name not in valid:
+            raise ArgumentError(f"monitor of {probe}: no option {name!r}. {nearest(name, valid)}")
+    PROBES[probe].refuse(options)
+
+
+def _named(value: Any) -> Any:
+    """A value that JSON does not know, as text; a network by its class and weights."""
+    if isinstance(value, nn.Module):
+        return f"{type(value).__name__} {weights_hash(value)}"
+    return str(value)

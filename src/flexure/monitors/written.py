@@ -1,0 +1,118 @@
+"""What monitors leave on disk: one complete result per measured step, and all of them as one table."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from flexure.errors import RunError
+from flexure.probes import check_probes
+from flexure.results import Result
+
+__all__ = ["FOLDER", "PREFIX", "file_of", "gather", "joined", "origin_of", "place_of", "read_steps", "step_of"]
+
+FOLDER = "monitors"
+PREFIX = "monitor_"
+_DIGITS = 9
+
+
+def gather(folder: str | os.PathLike, probe: str) -> Result:
+    """How did the answer of a probe change while the network learnt?
+
+    Args:
+        folder: Folder of the training: the ``out`` of its :class:`Monitor`.
+        probe: Name of the probe.
+
+    Returns:
+        A result named ``monitor_<probe>``: the tables of all measured steps, with the columns ``step`` and ``epoch`` in
+        front. A training that was killed has what it had measured.
+
+    Raises:
+        ArgumentError: No such probe.
+        RunError: Nothing was measured there, a file cannot be read, or steps were measured with different settings.
+    """
+    check_probes([probe])
+    found = read_steps(folder, probe)
+    if not found:
+        raise RunError(
+            f"{place_of(folder, probe)}: holds no measurement. Is it the folder that Monitor(out=…) was given?"
+        )
+    return joined(found)
+
+
+def place_of(folder: str | os.PathLike, probe: str) -> Path:
+    """Where the steps of a probe lie."""
+    return Path(folder) / FOLDER / probe
+
+
+def file_of(step: int) -> str:
+    """Name of a step's file, without its ending: in order by name."""
+    return f"{step:0{_DIGITS}d}"
+
+
+def read_steps(folder: str | os.PathLike, probe: str) -> list[Result]:
+    """The results that lie there, by step."""
+    return [Result.load(path) for path in sorted(place_of(folder, probe).glob("*.parquet"))]
+
+
+def step_of(result: Result) -> int:
+    """The step at which a result was measured."""
+    return int(result.provenance["monitor"]["step"])
+
+
+def origin_of(result: Result) -> Mapping[str, Any]:
+    """Everything that decides the numbers but the weights."""
+    return result.provenance["monitor"]["origin"]
+
+
+def joined(results: Sequence[Result]) -> Result:
+    """Results of several steps as one; arrays stay with the single steps.
+
+    Raises:
+        RunError: They were measured with different settings.
+    """
+    ordered = sorted(results, key=step_of)
+    last, steps = ordered[-1], [step_of(result) for result in ordered]
+    if different := [step for step, result in zip(steps, ordered, strict=True) if origin_of(result) != origin_of(last)]:
+        raise RunError(
+            f"{last.probe}: steps {', '.join(map(str, different[:5]))} were measured with other settings or images "
+            f"than step {steps[-1]}. Each way of measuring needs a folder of its own."
+        )
+    table = pd.concat([result.table for result in ordered], ignore_index=True)
+    failed = [step for step, result in zip(steps, ordered, strict=True) if result.provenance["monitor"]["failed"]]
+    notes = dict.fromkeys(note for result in ordered for note in result.notes)
+    if failed:
+        notes[f"{len(failed)} of {len(steps)} measurements failed (at step {', '.join(map(str, failed[:5]))})."] = None
+    return Result(
+        PREFIX + last.probe,
+        f"{last.question.rstrip('?')}, while it learns?",
+        table.assign(epoch=_epochs(table)),
+        units={**last.units, "step": "steps of training", "epoch": "passes over the training images"},
+        provenance=_together(ordered),
+        notes=tuple(notes),
+    )
+
+
+def _epochs(table: pd.DataFrame) -> np.ndarray:
+    """Epochs passed, also between the ends of epochs where it is known how many steps one has."""
+    step, epoch = (table[name].to_numpy(float) for name in ("step", "epoch"))
+    known = np.isfinite(epoch) & (epoch > 0)
+    per_epoch = np.unique(step[known] / epoch[known])
+    return np.where(np.isfinite(epoch), epoch, step / per_epoch[0]) if len(per_epoch) == 1 else epoch
+
+
+def _together(ordered: Sequence[Result]) -> dict[str, Any]:
+    """The provenance of the last measurement that worked, with what differs from step to step in lists."""
+    worked = [result for result in ordered if not result.provenance["monitor"]["failed"]] or list(ordered)
+    parts = [result.provenance["monitor"] for result in ordered]
+    about = {name: value for name, value in worked[-1].provenance.items() if name != "monitor"}
+    about["monitor"] = {
+        "origin": dict(parts[-1]["origin"]),
+        "steps": [part["step"] for part in parts],
+        "weights_hashes": [part["weights_hash"] for part in parts],
+        "seconds": round(sum(part["seconds"] for part in parts), 2),
+    }
+    return about
