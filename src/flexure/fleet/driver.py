@@ -12,6 +12,7 @@ from flexure.fleet.folder import Sweep, hold
 from flexure.fleet.jobs import Order, Outcome
 from flexure.fleet.plan import Job, Plan, plan
 from flexure.fleet.pool import Pool
+from flexure.fleet.summary import summarize
 from flexure.results import Progress
 
 __all__ = ["default_folder", "sweep"]
@@ -54,7 +55,9 @@ def sweep(
 
     Returns:
         The sweep as it lies in its folder; ``to_frame()`` is a table of the jobs, ``runs()`` gives what they found.
-        Jobs that failed are rows that say so; their traceback is in ``failed.json`` in their folder.
+        Jobs that failed are rows that say so; their traceback is in ``failed.json`` in their folder. ``sweep.parquet``
+        there is the table with test error, D, G and R; from three measured networks on, ``compare.parquet`` is what
+        :func:`flexure.compare` says of them; :func:`flexure.report` shows both.
 
     Raises:
         ArgumentError: A field, name or value is wrong, with its line in the file. Nothing has been started.
@@ -73,7 +76,9 @@ def sweep(
             for number, _ in enumerate(crew.outcomes(orders), start=1):
                 if progress is not None:
                     progress(number, len(orders))
-    return Sweep.read(folder)
+        done = Sweep.read(folder)
+        summarize(done)
+    return done
 
 
 def default_folder(name: str) -> Path:

@@ -83,6 +83,10 @@ class Sweep:
         states = [old if old.status == "done" else _state(self.path(job), job, driver) for job, old in known]
         return replace(self, states=tuple(states), driver=driver)
 
+    def __fspath__(self) -> str:
+        """A sweep may stand wherever its folder may: ``flexure.report(sweep)``."""
+        return str(self.folder)
+
     def path(self, job: Job) -> Path:
         """The folder of a job."""
         return self.folder / "jobs" / job.hash

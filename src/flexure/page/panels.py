@@ -12,6 +12,7 @@ from flexure.page.filters import contents as filters
 from flexure.page.numbers import number
 from flexure.page.phase_diagram import contents as phase_diagram
 from flexure.page.sensitivity import contents as sensitivity
+from flexure.page.sweep import contents as sweep
 from flexure.page.training import contents as training
 from flexure.results import Result, Run
 
@@ -23,6 +24,7 @@ _CONTENT: Mapping[str, tuple[Callable[..., Any], str]] = {
     "filters": (filters, "filters.html"),
     "accuracy": (accuracy, "accuracy.html"),
     "training": (training, "training.html"),
+    "sweep": (sweep, "sweep.html"),
 }
 
 

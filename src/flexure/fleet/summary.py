@@ -1,0 +1,135 @@
+"""What a sweep found, as results: a table of its runs, and where there are enough of them, their comparison."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+import flexure
+from flexure.analysis.points import errors_at, values_at
+from flexure.fleet.folder import State, Sweep
+from flexure.fleet.plan import Job
+from flexure.results import Result, Run, read
+
+__all__ = ["QUESTION", "summarize", "summary"]
+
+QUESTION = "What has become of each run of this sweep?"
+_FEWEST = 3  # networks of a comparison
+_MEASURED = ("error", "D", "G", "R")
+_OWN = ["status", "seconds", "reason", "folder", "n", *(f"{name}{end}" for name in _MEASURED for end in ("", "_se"))]
+
+
+def summarize(found: Sweep) -> list[Result]:
+    """Write ``sweep.parquet`` and, from three measured networks on, ``compare.parquet`` into the sweep's folder.
+
+    Raises:
+        RunError: The folder cannot be written, or a run in it not be read.
+    """
+    runs = found.runs()
+    results = [summary(found)]
+    if sum(_point(run) for run in runs) >= _FEWEST:
+        from flexure.analysis.compare import compare  # with SciPy, which workers need not wait for
+
+        results.append(compare(runs))
+    else:
+        for stale in found.folder.glob("compare.*"):
+            stale.unlink()
+    for result in results:
+        result.save(found.folder)
+    return results
+
+
+def summary(found: Sweep) -> Result:
+    """What has become of each run of this sweep?
+
+    Returns:
+        One row per job: the fields that vary, ``status``, ``seconds``, ``reason`` of a failure, ``folder`` below the
+        sweep's; test ``error`` in [0, 1] and D, G, R at the output of runs that measured them, each with ``_se``, and
+        ``n`` images. NaN where they were not measured.
+
+    Raises:
+        RunError: A run's folder cannot be read.
+    """
+    names = list(dict.fromkeys(name for job in found.jobs for name in job.varied))
+    rows = [_row(found, job, state) for job, state in zip(found.jobs, found.states, strict=True)]
+    table = pd.DataFrame(rows, columns=_OWN)
+    own = {_apart(name): _column([job.varied.get(name) for job in found.jobs]) for name in names}
+    measured = [name for name in _MEASURED if table[name].notna().any()]
+    kept = [name for name in _OWN if name.removesuffix("_se") not in _MEASURED or name.removesuffix("_se") in measured]
+    return Result(
+        "sweep",
+        QUESTION,
+        pd.concat([pd.DataFrame(own, index=table.index), table[kept]], axis=1),
+        units={"seconds": "seconds", "error": "share of wrong answers", "D": "ratio", "G": "ratio", "R": "ratio"},
+        provenance={
+            "settings": {"name": found.name, "fields": list(own)},
+            "versions": {"flexure": flexure.__version__},
+        },
+        notes=tuple(_notes(found)),
+    )
+
+
+def _row(found: Sweep, job: Job, state: State) -> dict[str, Any]:
+    folder = found.path(job)
+    row: dict[str, Any] = {
+        "status": state.status,
+        "seconds": math.nan if state.seconds is None else state.seconds,
+        "reason": state.error,
+        "folder": folder.relative_to(found.folder).as_posix(),
+        "n": 0,
+    }
+    if not (folder / "spec.yaml").is_file():
+        return row
+    run = read(folder)
+    return row | _estimates(run) | {"n": _images(run)}
+
+
+def _estimates(run: Run) -> dict[str, float]:
+    """Test error and D, G, R at the output, as far as the run has them."""
+    values = values_at(run, ("D", "G", "R"), "output")
+    errors = errors_at(run, "error", "trained")
+    known = dict(values) if not isinstance(values, str) else {}
+    if not isinstance(errors, str):
+        known["error"] = errors[0][1]
+    pairs = [
+        (f"{name}{end}", part) for name, both in known.items() for end, part in zip(("", "_se"), both, strict=True)
+    ]
+    return dict(pairs)
+
+
+def _images(run: Run) -> int:
+    counts = [run.results[name].table["n"].max() for name in ("sensitivity", "accuracy") if name in run.results]
+    return int(max(counts, default=0))
+
+
+def _point(run: Run) -> bool:
+    """Whether the comparison can take this run."""
+    found = _estimates(run)
+    return {"error", "R"} <= found.keys() and all(map(math.isfinite, (found["error"], found["R"])))
+
+
+def _apart(name: str) -> str:
+    """The field's name, made different from the columns that every sweep has."""
+    return f"{name} (field)" if name in _OWN else name
+
+
+def _column(values: Sequence[Any]) -> list[Any]:
+    """Values that one column of a file can hold: numbers, or names; lists and mixtures are written out."""
+    numbers = [value for value in values if value is not None]
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in numbers):
+        return list(values)
+    return [None if value is None else value if isinstance(value, str) else json.dumps(value) for value in values]
+
+
+def _notes(found: Sweep) -> list[str]:
+    left = len(found.jobs) - found.counts["done"]
+    notes = [f"{left} of {len(found.jobs)} jobs are not done; their rows say why."] if left else []
+    known = {job.hash for job in found.jobs}
+    others = [path for path in (found.folder / "jobs").glob("*") if path.name not in known]
+    if others:
+        notes.append(
+            f"{len(others)} further runs in jobs/ belong to earlier versions of the sweep file; they are kept."
+        )
+    return notes

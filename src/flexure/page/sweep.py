@@ -1,0 +1,121 @@
+"""What the panel of a sweep needs: how many runs ended how, and a table that leads to the page of each."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from flexure.page.numbers import Number, number
+from flexure.page.sweep_folder import PAGE
+from flexure.results import Result
+
+__all__ = ["contents"]
+
+_HEADINGS = {"error": "test error", "D": "D", "G": "G", "R": "R"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run.
+
+    Attributes:
+        fields: What the sweep varies, as text.
+        page: Where its page lies; empty where it has none.
+        status: How it ended, or that it did not.
+        lasted: How long it took, in words.
+        numbers: What was measured, in the order of the headings.
+        reason: What went wrong.
+    """
+
+    fields: list[str]
+    page: str
+    status: str
+    lasted: str
+    numbers: list[Number | None]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """One sweep.
+
+    Attributes:
+        name: The sweep.
+        fields: Names of what it varies.
+        headings: Names of what was measured.
+        rows: Its runs.
+        counts: Number of runs by status, in words.
+        lasted: What they took together, in words.
+        best: Which row has the smallest error; None where none was measured.
+    """
+
+    name: str
+    fields: list[str]
+    headings: list[str]
+    rows: list[Row]
+    counts: list[tuple[str, int]]
+    lasted: str
+    best: int | None
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything the template of this panel needs."""
+
+    tables: list[Table]
+
+
+def contents(results: Sequence[Result], labels: Sequence[str]) -> Contents:
+    """The panel's content for these results, one per sweep."""
+    return Contents([_table(result, label) for result, label in zip(results, labels, strict=True)])
+
+
+def _table(result: Result, name: str) -> Table:
+    records = result.table.to_dict("records")
+    fields = list((result.provenance.get("settings") or {}).get("fields") or [])
+    measured = [column for column in _HEADINGS if column in result.table]
+    errors = [(row["error"], place) for place, row in enumerate(records) if math.isfinite(row.get("error", math.nan))]
+    return Table(
+        name=name,
+        fields=[field.rpartition(".")[2] for field in fields],
+        headings=[_HEADINGS[column] for column in measured],
+        rows=[_row(record, fields, measured) for record in records],
+        counts=Counter(str(row["status"]) for row in records).most_common(),
+        lasted=_time(sum(row["seconds"] for row in records if math.isfinite(row["seconds"]))),
+        best=min(errors)[1] if len(errors) > 1 else None,
+    )
+
+
+def _row(record: Mapping[Any, Any], fields: Sequence[str], measured: Sequence[str]) -> Row:
+    return Row(
+        fields=[_text(record[field]) for field in fields],
+        page=quote(str(record.get(PAGE) or "")),
+        status=str(record["status"]),
+        lasted=_time(record["seconds"]),
+        numbers=[number(record[column], record.get(f"{column}_se")) for column in measured],
+        reason=str(record["reason"] or ""),
+    )
+
+
+def _text(value: Any) -> str:
+    """A field as the file has it; a whole number among gaps has become a fraction on the way."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _time(seconds: float) -> str:
+    """Seconds in words; empty where there are none.
+
+    >>> [_time(seconds) for seconds in (0.04, 75, 4000, 200_000)]
+    ['0.0 s', '1 min 15 s', '1 h 6 min', '55 h 33 min']
+    """
+    if not math.isfinite(seconds):
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
