@@ -261,6 +261,19 @@ def test_weights_that_are_computed_on_the_way_are_shuffled_too():
     torch.testing.assert_close(found, y)
 
 
+@pytest.mark.parametrize("computed", [False, True])
+def test_a_weight_that_was_changed_in_between_is_shuffled_as_it_is_now(computed):
+    model, x = gauge.seeded(gauge.ResidualNet), gauge.images()
+    if computed:
+        nn.utils.parametrizations.weight_norm(model.conv1)
+    _, shuffle = shuffled(model, x)
+    with torch.no_grad():
+        (model.conv1.parametrizations.weight.original1 if computed else model.conv1.weight)[0].add_(1)
+        with shuffle:
+            again = model(x)
+    assert torch.equal(again, shuffled(model, x)[0])
+
+
 @pytest.mark.parametrize("build", [nn.Conv1d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose3d])
 def test_convolutions_of_any_dimension_are_shuffled(build):
     torch.manual_seed(0)

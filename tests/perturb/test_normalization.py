@@ -76,6 +76,25 @@ def test_the_networks_own_statistics_stay_and_hold_again_outside():
     assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
 
 
+def test_a_batch_norm_that_trains_all_the_same_is_left_alone():
+    model = gauge.Calls(lambda net, x: net.norm.train()(x), norm=nn.BatchNorm2d(4)).eval()
+    x = gauge.images()
+    statistics = gathered(model, [x])
+    assert statistics.settle() == 0
+    with torch.no_grad(), statistics:
+        found = model(x)
+    torch.testing.assert_close(found.mean((0, 2, 3)), torch.zeros(4), rtol=0, atol=1e-5)
+
+
+def test_a_batch_norm_that_was_not_called_while_gathering_keeps_its_own():
+    model = nn.Sequential(nn.BatchNorm2d(3)).eval()
+    statistics = gathered(model, [])
+    assert statistics.settle() == 0
+    with statistics:
+        found = model(gauge.images())
+    assert torch.equal(found, model(gauge.images()))
+
+
 def test_what_has_no_running_statistics_is_left_alone():
     model = nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False), nn.InstanceNorm2d(3), nn.GroupNorm(1, 3)).eval()
     x = gauge.images()

@@ -125,7 +125,7 @@ class ChannelShuffle(TorchFunctionMode):
         self._taken = {name for names in self._names.values() for name in names}
         self._inside: list[list[Any]] = []  # the modules that are running: name, calls with a computed weight
         self._orders: dict[str, torch.Tensor | None] = {}
-        self._kept: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._kept: dict[str, tuple[torch.Tensor, int, torch.Tensor]] = {}
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self.shuffled: list[str] = []
         self.left_alone: dict[str, str] = {}
@@ -190,10 +190,11 @@ class ChannelShuffle(TorchFunctionMode):
             self._orders[name] = self._drawn(name, weight, groups, transposed)
         if (order := self._orders[name]) is None:
             return weight
-        source, result = self._kept.get(name, (None, weight))
-        if source is not weight:
+        source, version, result = self._kept.get(name, (None, 0, weight))
+        now = 0 if weight.is_inference() else weight._version
+        if source is not weight or version != now:
             result = permuted(weight, order, groups=groups, transposed=transposed)
-            self._kept[name] = weight, result
+            self._kept[name] = weight, now, result
         return result
 
     def _called(self, weight: torch.Tensor) -> str:

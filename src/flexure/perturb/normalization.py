@@ -63,15 +63,14 @@ class RunningStatistics(TorchFunctionMode):
         eps: float = 1e-5,
     ) -> torch.Tensor:
         name = self._names.get(id(running_mean))
-        if name is not None and not training:
-            mean, variance = self._statistics(name, x)
-            running_mean, running_var = (part.to(running_mean) for part in (mean, variance))
+        if name is not None and not training and (found := self._statistics(name, x)) is not None:
+            running_mean, running_var = (part.to(running_mean) for part in found)
         return F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
 
-    def _statistics(self, name: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The settled ones, or while gathering those of this batch, which are counted."""
+    def _statistics(self, name: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """The settled ones, if there are; or while gathering those of this batch, which are counted."""
         if self._settled is not None:
-            return self._settled[name]
+            return self._settled.get(name)
         dims = [dim for dim in range(x.ndim) if dim != 1]
         variance, mean = torch.var_mean(x.double(), dims, correction=0)
         n = x.numel() // x.shape[1]
