@@ -36,7 +36,7 @@ class RunningStatistics(TorchFunctionMode):
         super().__init__()
         self._names = {id(buffer): name for name, buffer in model.named_buffers()}
         self._sums: dict[str, Sums] = {}
-        self._settled: dict[str, tuple[torch.Tensor, torch.Tensor]] | None = None
+        self._settled: dict[str, tuple[torch.Tensor, ...]] | None = None
 
     def settle(self) -> int:
         """Merge what all processes have gathered, in order of rank, and use it from now on; number of batch norms."""
@@ -63,19 +63,21 @@ class RunningStatistics(TorchFunctionMode):
         eps: float = 1e-5,
     ) -> torch.Tensor:
         name = self._names.get(id(running_mean))
-        if name is not None and not training and (found := self._statistics(name, x)) is not None:
-            running_mean, running_var = (part.to(running_mean) for part in found)
+        if name is not None and not training:
+            running_mean, running_var = self._statistics(name, x, running_mean, running_var)
         return F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
 
-    def _statistics(self, name: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """The settled ones, if there are; or while gathering those of this batch, which are counted."""
+    def _statistics(self, name: str, x: torch.Tensor, *own: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Those that were settled, else its own; or while gathering those of this batch, which are counted."""
         if self._settled is not None:
-            return self._settled.get(name)
+            found = tuple(part.to(own[0]) for part in self._settled.get(name, own))
+            self._settled[name] = found  # where they are needed, from now on
+            return found
         dims = [dim for dim in range(x.ndim) if dim != 1]
         variance, mean = torch.var_mean(x.double(), dims, correction=0)
         n = x.numel() // x.shape[1]
         self._sums[name] = _merged(self._sums.get(name), (n, mean, variance * n))
-        return mean, variance
+        return mean.to(own[0]), variance.to(own[0])
 
 
 def _merged(one: Sums | None, other: Sums) -> Sums:
