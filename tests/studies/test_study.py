@@ -1,0 +1,112 @@
+"""A whole study on two tiny networks: verdicts, what is done once, what cannot be tried, and the program."""
+
+import dataclasses
+import math
+import sys
+from types import ModuleType
+
+import pytest
+
+from flexure import cli, studies
+from flexure.errors import ArgumentError
+from flexure.fleet import read_sweep
+from flexure.studies import Claim, Study
+from flexure.studies.measured import at_output, deepest, fall
+
+QUICK = {
+    "base": {
+        "net": "lenet5",
+        "data": "digits",
+        "limit": 100,
+        "epochs": 1,
+        "lr": 0.05,
+        "measure_limit": 30,
+        "probes": {"sensitivity": {"shuffle": "input", "shuffle_draws": 1}, "accuracy": {}, "filters": {}},
+    },
+    "grid": {"seed": [0, 1]},
+    "runs": [{}],
+}
+ABSENT = {**QUICK, "base": {**QUICK["base"], "data": "mnist"}}
+READY = {**QUICK, "ready": [{"model": "lenet5", "weights": "@mine", "data": "digits", "limit": 30}]}
+
+
+def judge(runs, settings):
+    return studies.Finding.mean([settings["factor"] * run["accuracy"]["error"][0] for run in runs])
+
+
+@pytest.fixture
+def tiny(monkeypatch, tmp_path):
+    claims = (
+        Claim("errs", "Fig. 1", "They err.", "test error", "above", -1.0, "digits", {"factor": 1}),
+        Claim("gains", "Fig. 2", "They do not err.", "- test error", "above", 1.0, "digits", {"factor": -1}),
+        Claim("elsewhere", "Fig. 3", "They err on MNIST.", "test error", "above", 0.0, "mnist", {"factor": 1}),
+    )
+    networks = {"digits": {"quick": READY}, "mnist": {"quick": ABSENT}}
+    study = Study("petrini_2021", {"title": "T", "authors": "A"}, networks, claims)
+    module = ModuleType("judges")
+    module.JUDGES = {claim.name: judge for claim in claims}
+    monkeypatch.setattr(Study, "read", classmethod(lambda cls, name: study))
+    monkeypatch.setitem(sys.modules, "flexure.studies.petrini_2021.study", module)
+    monkeypatch.chdir(tmp_path)
+    return study
+
+
+def test_claims_are_judged_and_what_is_missing_is_said(tiny, tmp_path):
+    told = []
+    found = studies.study("petrini_2021", root=tmp_path, out="s", say=told.append).to_frame().set_index("claim")
+    assert found["verdict"].to_dict() == {"errs": "reproduced", "gains": "differs", "elsewhere": "not tried"}
+    assert found.loc["errs", "n"] == 2 and 0 <= found.loc["errs", "value"] <= 1
+    assert "mnist" in found.loc["elsewhere", "status"].lower()
+    assert any("without mine, whose weights are not given (--weights mine=FILE)" in text for text in told)
+
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("s/digits/jobs/*/training.parquet")}
+    again = studies.study("petrini_2021", root=tmp_path, out="s", claims=["errs"]).to_frame()
+    assert again["value"].tolist() == [found.loc["errs", "value"]]  # nothing was trained again
+    assert {path: path.stat().st_mtime_ns for path in before} == before and len(before) == 2
+
+
+def test_what_is_read_off_a_network(tiny, tmp_path):
+    studies.study("petrini_2021", root=tmp_path, out="s", claims=["errs"])
+    run = read_sweep("s/digits")[0]
+    table = run["sensitivity"].to_frame().set_index("layer")
+    assert at_output(run, "R_init") == table.loc["output", "R_init"]
+    assert deepest(run, "R") == table.loc["conv2", "R"]
+    assert fall(run) == pytest.approx(math.log10(table.loc["conv2", "R"] / table.loc["conv1", "R"]))
+
+
+def test_the_program_prints_the_verdicts_and_a_page(tiny, tmp_path, capsys):
+    assert cli.run(["study", "petrini_2021", "--claim", "errs", "--root", str(tmp_path), "--out", "s"]) == 0
+    said = capsys.readouterr().out
+    assert "errs   Fig. 1" in said and "reproduced" in said and "page: s/report.html" in said
+    page = (tmp_path / "s" / "report.html").read_text()
+    assert "They err." in page
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["study", "petrini_2012"], "no study 'petrini_2012'. Did you mean 'petrini_2021'"),
+        (["study", "petrini_2021", "--claim", "ers"], "no claim 'ers'. Did you mean 'errs'"),
+        (["study", "petrini_2021", "--weights", "mine"], "--weights mine: expected NAME=FILE"),
+    ],
+)
+def test_wrong_names_are_corrected_before_anything_is_done(tiny, command, words, capsys):
+    assert cli.run(command) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_study_lists_its_claims(capsys):
+    assert cli.run(["study"]) == 0
+    said = capsys.readouterr().out
+    assert "tomasini_2022: 23 claims" in said and "fig3_shuffled: After shuffling" in said
+
+
+def test_an_unknown_study_is_refused():
+    with pytest.raises(ArgumentError, match="no study 'x'"):
+        studies.study("x")
+
+
+def test_claims_do_not_change_once_read():
+    claim = Study.read("tomasini_2022").claims[0]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        claim.value = 1.0
