@@ -35,7 +35,7 @@ def shuffled(model, x, **options):
     return flexure.sensitivity(model, x, shuffle="input", **{"shuffle_draws": 1, **options})
 
 
-def agree(result, expected, tolerance=1e-10):
+def assert_agree(result, expected, tolerance=1e-10):
     found = result.to_frame()[SHUFFLED].to_numpy()
     np.testing.assert_allclose(found, expected.to_frame()[VALUES].to_numpy(), rtol=tolerance, atol=0)
 
@@ -48,7 +48,7 @@ def agree(result, expected, tolerance=1e-10):
 )
 def test_shuffled_columns_are_those_of_a_copy_permuted_by_hand(x, model, how):
     result = shuffled(model, x, seed=3, **{f"shuffle_{name}": value for name, value in how.items()})
-    agree(result, flexure.sensitivity(reference.shuffled(model, LAYERS, seed=3, **how), x, seed=3))
+    assert_agree(result, flexure.sensitivity(reference.shuffled(model, LAYERS, seed=3, **how), x, seed=3))
     assert (result["status_shuffled"] == "measured").all()
 
 
@@ -67,13 +67,15 @@ def test_shuffled_columns_are_those_of_a_copy_permuted_by_hand(x, model, how):
 )
 def test_the_same_with_other_options(x, model, options):
     options = {"seed": 3, **options}
-    agree(shuffled(model, x, **options), flexure.sensitivity(reference.shuffled(model, LAYERS, seed=3), x, **options))
+    assert_agree(
+        shuffled(model, x, **options), flexure.sensitivity(reference.shuffled(model, LAYERS, seed=3), x, **options)
+    )
 
 
 def test_batch_norms_may_have_statistics_of_the_shuffled_network(x, model):
     result = shuffled(model, x, shuffle_batch_norm="reestimate")
     by_hand = reference.reestimated(reference.shuffled(model, LAYERS), x)
-    agree(result, flexure.sensitivity(by_hand, x), 1e-9)
+    assert_agree(result, flexure.sensitivity(by_hand, x), 1e-9)
     kept = shuffled(model, x)
     assert row(kept)["R"] == row(result)["R"] and row(kept)["R_shuffled"] != row(result)["R_shuffled"]
     assert result.notes[-1] == (
@@ -118,7 +120,7 @@ def test_a_network_of_one_channel_is_not_changed_by_shuffling(x):
     layers = [nn.Conv2d(1, 1, 3), nn.ReLU(), nn.Conv2d(1, 1, 3), nn.Flatten(), nn.LazyLinear(4)]
     model = built(nn.Sequential(*layers).double(), x[:, :1])
     result = shuffled(model, x[:, :1])
-    agree(result, result, 1e-12)  # the geometric mean of one number rounds it
+    assert_agree(result, result, 1e-12)  # the geometric mean of one number rounds it
     assert "Not shuffled (one input channel): 0, 2." in result.notes[-1]
 
 
