@@ -15,7 +15,7 @@ from rich.console import Console
 
 import flexure
 from flexure import cli
-from flexure.cli.show import _estimate, _summary, as_table, say
+from flexure.cli.show import _summary, as_table, estimate, say
 from flexure.cli.watch import Watch
 from flexure.results import Result
 from flexure.runs.spec import Spec
@@ -47,7 +47,7 @@ def test_the_module_runs_like_the_command():
 def test_help_lists_the_commands_there_are(capsys):
     assert cli.run(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert re.findall(r"│ (\w+) ", shown) == ["doctor", "examine", "layers", "report", "train"]
+    assert re.findall(r"│ (\w+) ", shown) == ["doctor", "examine", "layers", "report", "sweep", "train"]
     assert "--version" in shown
 
 
@@ -68,7 +68,7 @@ def test_a_measurement_prints_what_it_will_do_and_what_came_out(here, capsys):
         "sensitivity: 3 passes over 12 images",
     ]
     row = flexure.read("mine")["sensitivity"].table.iloc[-1]
-    assert f"sensitivity R  {_estimate(row, 'R')}" in lines
+    assert f"sensitivity R  {estimate(row, 'R')}" in lines
     assert lines[-2:] == ["run folder: mine", "page: mine/report.html"]
     assert b"<html" in (here / "mine" / "report.html").read_bytes()[:200]
 
@@ -299,7 +299,7 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(clock):
     ],
 )
 def test_an_estimate_shows_as_many_digits_as_its_error_allows(value, error, words):
-    assert str(_estimate({"R": value, "R_se": error}, "R")) == words
+    assert str(estimate({"R": value, "R_se": error}, "R")) == words
 
 
 def test_in_a_terminal_progress_is_a_bar_once_it_takes_long(clock, monkeypatch):

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -141,30 +142,40 @@ def check(tmp_path: Path) -> None:
     assert len(lines(tmp_path)) == again
 
 
-def measuring() -> dict:
-    base = {"model": "small_cnn", "data": "digits", "limit": 64, "batch_size": 4, "threads": 1}
-    return {"name": "real", "base": base, "grid": {"seed": [1, 2], "probes.sensitivity.draws": [1, 2]}}
+def real() -> dict:
+    """Measurements and trainings, of some seconds each."""
+    probes = {"sensitivity": {"draws": 2}, "accuracy": {}}
+    common = {"data": "digits", "batch_size": 4, "threads": 1, "probes": probes}
+    measured = {"model": "small_cnn", "limit": 64}
+    trained = {"net": "small_cnn", "limit": 300, "epochs": 3, "measure_limit": 32}
+    return {"name": "real", "base": common, "runs": [{**one, "seed": n} for one in (measured, trained) for n in (1, 2)]}
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory) -> list[Result]:
-    """The tables of the undisturbed sweep of measurements."""
-    found = sweep(measuring(), out=tmp_path_factory.mktemp("undisturbed"))
-    assert found.counts == {"done": 4}
-    return [run["sensitivity"] for run in found.runs()]
+def undisturbed_sweep(tmp_path_factory) -> Sweep:
+    return sweep(real(), out=tmp_path_factory.mktemp("undisturbed"))
+
+
+def found_by(done: Sweep) -> list[dict[str, Result]]:
+    assert done.counts == {"done": 4}
+    found = [dict(run.results) for run in done.runs()]
+    assert [sorted(one) for one in found] == [["accuracy", "sensitivity"]] * 2 + [
+        ["accuracy", "sensitivity", "training"]
+    ] * 2
+    return found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(SLOW))
-def test_measurements_go_on_after_a_kill_to_the_identical_results(tmp_path, measured, seed):
-    choice = random.Random(f"measurements {seed}")
+def test_measurements_and_trainings_go_on_after_a_kill_to_the_identical_results(tmp_path, undisturbed_sweep, seed):
+    choice = random.Random(f"real {seed}")
     out = tmp_path / "out"
-    jobs = plan(measuring()).jobs
+    jobs = plan(real()).jobs
     begun = choice.randrange(1, len(jobs) + 1)
     with Reader(out):
-        driver = start(tmp_path, measuring())
+        driver = start(tmp_path, real())
         until(lambda: sum((out / "jobs" / job.hash / "started.json").is_file() for job in jobs) >= begun)
-        threading.Event().wait(choice.uniform(0, 0.5))
+        threading.Event().wait(choice.uniform(0, 2.0))
         if seed % 2:
             driver.kill()
             driver.communicate()
@@ -172,7 +183,12 @@ def test_measurements_go_on_after_a_kill_to_the_identical_results(tmp_path, meas
             until(lambda: kill_a_worker(out, choice) or driver.poll() is not None)
             driver.communicate(timeout=300)
             assert driver.returncode == 0
-        found = sweep(measuring(), out=out)
-    assert found.counts == {"done": 4}
-    for run, undisturbed in zip(found.runs(), measured, strict=True):
-        assert run["sensitivity"].table.equals(undisturbed.table)
+        done = sweep(real(), out=out)
+    for results, wanted in zip(found_by(done), found_by(undisturbed_sweep), strict=True):
+        for name, result in results.items():
+            pd.testing.assert_frame_equal(result.table, wanted[name].table, check_exact=True)
+    assert weights(done) == weights(undisturbed_sweep)
+
+
+def weights(done: Sweep) -> list[bytes]:
+    return [(done.path(job) / "last.safetensors").read_bytes() for job in done.jobs if "net" in job.fields]

@@ -40,7 +40,7 @@ def test_a_dot_leads_into_a_mapping_and_leaves_what_stands_beside():
 
 def test_two_that_ask_for_the_same_are_one_job():
     found = plan({"base": BASE, "grid": {"seed": [0, 1]}, "runs": [{}, {"seed": 1, "device": "auto"}, {"seed": 2}]})
-    assert [job.varied for job in found.jobs] == [{"seed": 0}, {"seed": 1}, {"seed": 2}]
+    assert [job.varied for job in found.jobs] == [{"seed": seed, "device": "auto"} for seed in (0, 1, 2)]
 
 
 def test_a_job_is_known_by_what_it_asks_for_and_not_by_how_it_is_written():
@@ -128,6 +128,13 @@ def test_fields_of_a_work_of_ones_own_are_its_own_but_have_to_be_plain():
     assert plan({"base": {"a": 1}}, work="m:f").jobs[0].hash != plan({"base": {"a": 1}}, work="m:g").jobs[0].hash
     with pytest.raises(ArgumentError, match="plain values"):
         plan({"base": {"a": object()}}, work="m:f")
+
+
+def test_what_varies_is_known_of_every_job_also_where_the_file_leaves_it_open():
+    found = plan({"base": {**BASE, "split": "train"}, "grid": {"seed": [1]}, "runs": [{"split": "test"}]})
+    assert [job.varied for job in found.jobs] == [{"seed": 1, "split": "train"}, {"seed": 0, "split": "test"}]
+    own = plan({"base": {"a": {"b": 1}}, "runs": [{"a.b": 2}, {"c": 3}]}, work="m:f")
+    assert [job.varied for job in own.jobs] == [{"a.b": 2, "c": None}, {"a.b": 1, "c": 3}]
 
 
 def test_a_job_is_named_by_what_varies():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexure.page.numbers import interval, number, plain
+from flexure.page.numbers import duration, interval, number, plain
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,8 @@ def test_the_text_is_the_value_to_within_its_last_digit(value, share):
     power = "".join("-0123456789"["⁻⁰¹²³⁴⁵⁶⁷⁸⁹".index(c)] for c in shown.power[3:])
     read = float(shown.value.replace("−", "-")) * 10.0 ** int(power or 0)
     assert abs(read - value) <= 0.06 * value * share + 1e-12 * value
+
+
+def test_times_are_told_in_words():
+    told = [duration(seconds) for seconds in (0.04, 59.94, 75, 4000, 200_000, math.nan)]
+    assert told == ["0.0 s", "59.9 s", "1 min 15 s", "1 h 6 min", "55 h 33 min", ""]

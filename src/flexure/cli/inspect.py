@@ -34,15 +34,26 @@ def layers(
 
 @app.command
 def report(
-    folders: Annotated[list[Path], flag("Run folders, shown side by side.")],
+    folders: Annotated[list[Path], flag("Folders of runs, shown side by side, or of sweeps.")],
     /,
     *,
     to: Annotated[Path | None, flag("Page to write.", "report.html in the folder; compare.html for several")] = None,
     title: Annotated[str | None, flag("Title of the page.")] = None,
 ) -> None:
-    """Draw one self-contained page from one or several run folders."""
+    """Draw one self-contained page from one or several folders of runs or sweeps."""
+    for folder in folders:
+        _put_together(folder)
     where = to or (folders[0] / "report.html" if len(folders) == 1 else Path("compare.html"))
     print(f"page: {page(folders, where, title)}")
+
+
+def _put_together(folder: Path) -> None:
+    """The table of a sweep as it is now, also where no driver has come to its end."""
+    if (folder / "jobs.json").is_file():
+        from flexure.fleet import Sweep
+        from flexure.fleet.summary import summarize
+
+        summarize(Sweep.read(folder))
 
 
 @app.command

@@ -16,7 +16,7 @@ from flexure.errors import ArgumentError
 if TYPE_CHECKING:
     from flexure.results import Result, Run
 
-__all__ = ["as_table", "is_main", "numbers", "page", "say", "show", "stderr", "stdout"]
+__all__ = ["as_table", "estimate", "is_main", "numbers", "page", "say", "show", "stderr", "stdout"]
 
 _LAYERS = 8  # of a table with a row per layer, at most
 
@@ -62,8 +62,8 @@ def _output_table(probe: str, last: Any, names: list[str], before: str, after: s
     compared = any(f"{name}_init" in last.index for name in names)
     table = Table("output", *([before] if compared else []), after, box=None, pad_edge=False)
     for name in names:
-        initial = [_estimate(last, f"{name}_init")] if compared else []
-        table.add_row(Text(f"{probe} {name}"), *initial, _estimate(last, name))
+        initial = [estimate(last, f"{name}_init")] if compared else []
+        table.add_row(Text(f"{probe} {name}"), *initial, estimate(last, name))
     return table
 
 
@@ -76,12 +76,12 @@ def _layers_table(title: str, rows: Any, name: str, before: str, after: str) -> 
         if left_out and number == _LAYERS // 2:
             table.add_row(Text(f"({left_out} more layers)"))
         if not left_out or not 0 <= number - _LAYERS // 2 < left_out:
-            initial = [_estimate(row, f"{name}_init")] if compared else []
-            table.add_row(Text(str(row["layer"])), *initial, _estimate(row, name))
+            initial = [estimate(row, f"{name}_init")] if compared else []
+            table.add_row(Text(str(row["layer"])), *initial, estimate(row, name))
     return table
 
 
-def _estimate(row: Any, name: str) -> Text:
+def estimate(row: Any, name: str) -> Text:
     """Value ± standard error, the error to two digits: ``0.0123 ± 0.0045``."""
     value, error = float(row[name]), float(row[f"{name}_se"])
     if not (math.isfinite(value) and math.isfinite(error)):

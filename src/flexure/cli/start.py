@@ -9,7 +9,7 @@ from typing import Any
 
 from cyclopts import CycloptsError
 
-from flexure.cli import examine, inspect, study, train  # noqa: F401 - each hangs its commands on the root
+from flexure.cli import examine, inspect, study, sweep, train  # noqa: F401 - each hangs its commands on the root
 from flexure.cli.root import app
 from flexure.cli.show import is_main
 from flexure.errors import ArgumentError, FlexureError

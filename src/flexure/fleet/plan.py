@@ -49,7 +49,7 @@ class Job:
     Attributes:
         hash: Sixteen hex digits that follow from everything it was asked for; also the name of its folder.
         fields: What it was asked for, as plain values; those that stand at their default are left out.
-        varied: The part of it that the sweep varies, by field.
+        varied: Its value of every field that the sweep varies.
     """
 
     hash: str
@@ -96,9 +96,10 @@ def plan(spec: Mapping[str, Any] | str | os.PathLike, *, work: str | None = None
     """
     fields, text, source = _source(spec)
     file = _checked_file(fields, text, source, work)
+    names = list(dict.fromkeys([*file.grid, *(name for run in file.runs for name in run)]))
     seen: dict[str, Job] = {}
     for draft in _drafts(file):
-        job = _job(file, draft, text, source)
+        job = _job(file, draft, names, text, source)
         seen.setdefault(job.hash, job)
     return Plan(file, tuple(seen.values()))
 
@@ -147,12 +148,13 @@ def _drafts(file: SweepFile) -> Iterator[_Draft]:
         yield _Draft(("runs", number), run)
 
 
-def _job(file: SweepFile, draft: _Draft, text: str, source: str) -> Job:
+def _job(file: SweepFile, draft: _Draft, names: Sequence[str], text: str, source: str) -> Job:
     try:
-        fields = _merged(file.base, draft.varied)
+        fields = whole = _merged(file.base, draft.varied)
         if file.work is None:
-            fields = _checked(fields, draft, text)
-        return Job(_hash(file.work, fields), fields, draft.varied)
+            spec = _checked(fields, draft, text)
+            fields, whole = (spec.model_dump(mode="json", exclude_defaults=brief) for brief in (True, False))
+        return Job(_hash(file.work, fields), fields, {name: _value(whole, name) for name in names})
     except FlexureError as wrong:
         which = f"job {label(draft.varied)}" if draft.varied else "base"
         raise type(wrong)(f"{source}, {which}: {wrong}") from None
@@ -174,8 +176,16 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     return found
 
 
-def _checked(fields: dict[str, Any], draft: _Draft, text: str) -> dict[str, Any]:
-    """The fields as a spec of their kind has them, without those that stand at their default."""
+def _value(fields: Mapping[str, Any], name: str) -> Any:
+    """The value of a field, or of what a dot leads to; None where there is none."""
+    value: Any = fields
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _checked(fields: dict[str, Any], draft: _Draft, text: str) -> Fields:
+    """The fields as a spec of their kind."""
     kind = kind_of(fields)
     spec = kind.fields().of(fields, line_of=lambda path: _line(text, draft.place, path))
     try:
@@ -184,7 +194,7 @@ def _checked(fields: dict[str, Any], draft: _Draft, text: str) -> dict[str, Any]
         path = next((path for path, word in _words(fields) if repr(word) in str(wrong)), ())
         line = _line(text, draft.place, path) if path else None
         raise type(wrong)(f"line {line}: {wrong}" if line else str(wrong)) from None
-    return spec.model_dump(mode="json", exclude_defaults=True)
+    return spec
 
 
 def _words(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:

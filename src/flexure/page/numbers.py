@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from flexure.charts.scales import Z95
 
-__all__ = ["Number", "interval", "number", "plain"]
+__all__ = ["Number", "duration", "interval", "number", "plain"]
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -47,6 +47,21 @@ def number(value: float | None, error: float | None = None) -> Number | None:
     error = error / 10.0**power
     places = _places(error) if error > 0 else _places(value, digits=4)
     return Number(_fixed(value, places), _fixed(error, places) if error > 0 else "0", times)
+
+
+def duration(seconds: float) -> str:
+    """A time in words; empty where there is none.
+
+    >>> [duration(seconds) for seconds in (0.04, 75, 4000, 200_000)]
+    ['0.0 s', '1 min 15 s', '1 h 6 min', '55 h 33 min']
+    """
+    if not math.isfinite(seconds):
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def interval(value: float | None, error: float | None) -> str:

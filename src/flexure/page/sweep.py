@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from flexure.page.numbers import Number, number
+from flexure.page.numbers import Number, duration, number
 from flexure.page.sweep_folder import PAGE
 from flexure.results import Result
 
@@ -83,7 +83,7 @@ def _table(result: Result, name: str) -> Table:
         headings=[_HEADINGS[column] for column in measured],
         rows=[_row(record, fields, measured) for record in records],
         counts=Counter(str(row["status"]) for row in records).most_common(),
-        lasted=_time(sum(row["seconds"] for row in records if math.isfinite(row["seconds"]))),
+        lasted=duration(sum(row["seconds"] for row in records if math.isfinite(row["seconds"]))),
         best=min(errors)[1] if len(errors) > 1 else None,
     )
 
@@ -93,7 +93,7 @@ def _row(record: Mapping[Any, Any], fields: Sequence[str], measured: Sequence[st
         fields=[_text(record[field]) for field in fields],
         page=quote(str(record.get(PAGE) or "")),
         status=str(record["status"]),
-        lasted=_time(record["seconds"]),
+        lasted=duration(record["seconds"]),
         numbers=[number(record[column], record.get(f"{column}_se")) for column in measured],
         reason=str(record["reason"] or ""),
     )
@@ -104,18 +104,3 @@ def _text(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _time(seconds: float) -> str:
-    """Seconds in words; empty where there are none.
-
-    >>> [_time(seconds) for seconds in (0.04, 75, 4000, 200_000)]
-    ['0.0 s', '1 min 15 s', '1 h 6 min', '55 h 33 min']
-    """
-    if not math.isfinite(seconds):
-        return ""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

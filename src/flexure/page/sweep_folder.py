@@ -40,7 +40,7 @@ def members(run: Run) -> Iterator[Run]:
     result = run.results["sweep"]
     for row in result.table.to_dict("records"):
         folder = (run.folder or Path()) / str(row["folder"])
-        if row["status"] == "done" and (folder / "spec.yaml").is_file():
+        if (folder / "spec.yaml").is_file():
             member = read(folder)
             if member.results:
                 yield replace(member, name=label(result, row) or member.name, folder=folder)
