@@ -237,7 +237,8 @@ def _origin(
 
 def _data(runs: Sequence[Run]) -> list[str]:
     """Names of the images that sensitivities were measured on."""
-    return sorted({str((_about(run).get("data") or {}).get("name") or run.spec.get("data") or "?") for run in runs})
+    found = ((_about(run).get("data") or {}).get("name") or run.spec.get("data") for run in runs)
+    return sorted({str(name) for name in found if name})
 
 
 def _about(run: Run) -> Mapping[str, Any]:

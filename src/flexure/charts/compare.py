@@ -12,13 +12,13 @@ from flexure.charts.theme import INK, MUTED, color_scale, configured, shape_scal
 from flexure.errors import ArgumentError, nearest
 from flexure.results import Result
 
-__all__ = ["CORRELATION", "draw", "levels"]
+__all__ = ["CORRELATION", "draw", "levels", "quantities"]
 
 CORRELATION = "correlation"
 _WIDTH, _HEIGHT = 560, 340
 _TITLES = {
-    "D": "Test error against D, sensitivity to a smooth deformation",
-    "G": "Test error against G, sensitivity to noise",
+    "D": "Test error against D (smooth deformation)",
+    "G": "Test error against G (noise)",
     "R": "Test error against R = D / G",
 }
 _DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4], [4, 4], [1, 3]]
@@ -44,7 +44,7 @@ def draw(
     Raises:
         ArgumentError: ``y`` names something else, or nothing.
     """
-    known = _quantities(results)
+    known = quantities(results)
     wanted = ["R" if "R" in known else known[0]] if y is None else [y] if isinstance(y, str) else list(y)
     valid = [*known, CORRELATION]
     if unknown := [name for name in wanted or [""] if name not in valid]:
@@ -61,7 +61,8 @@ def levels(results: Sequence[Result]) -> list[float]:
     return sorted({value for result in results for value in column(result, "corruption") if value is not None})
 
 
-def _quantities(results: Sequence[Result]) -> list[str]:
+def quantities(results: Sequence[Result]) -> list[str]:
+    """The quantities that were compared, in order."""
     return list(dict.fromkeys(str(name) for result in results for name in column(result, "quantity", "")))
 
 
@@ -70,7 +71,8 @@ def _scatter(results: Sequence[Result], labels: Sequence[str], name: str, legend
     rows = [row for result, label in zip(results, labels, strict=True) for row in _points(result, label, name)]
     lines = [row for result, label in zip(results, labels, strict=True) for row in _lines(result, label, name)]
     x = log_axis([row["x"] for row in rows], [row["x_se"] for row in rows])
-    y = log_axis([row["error"] for row in rows], [row["error_se"] for row in rows])
+    heights = [row["error"] for row in rows] + [row["fitted"] for row in lines]
+    y = log_axis(heights, [row["error_se"] for row in rows] + [None] * len(lines))
     scales = {"x": _axis(x, name), "y": _axis(y, _error_name(results))}
     groups = list(dict.fromkeys([row["fit"] for row in lines] + [row["group"] for row in rows]))
     color = _color(rows, legend)
@@ -137,10 +139,13 @@ def _axis(axis: LogAxis, title: str) -> dict[str, Any]:
 def _fits(lines: Rows, scales: dict[str, Any], groups: list[str]) -> list[alt.Chart]:
     base = alt.Chart(alt.InlineData(values=lines)).encode(x=alt.X("x:Q", **scales["x"]), detail="fit:N")
     band = base.mark_area(opacity=0.09, color=INK, clip=True).encode(y=alt.Y("low:Q", **scales["y"]), y2="high:Q")
-    dashes = [_DASHES[i % len(_DASHES)] for i in range(len(groups))]
-    dash = alt.StrokeDash("fit:N", scale=alt.Scale(domain=groups, range=dashes), legend=None)
-    line = base.mark_line(color=MUTED, strokeWidth=1.4, clip=True)
-    return [band, line.encode(y=alt.Y("fitted:Q", **scales["y"]), strokeDash=dash)]
+    line = [
+        base.transform_filter(alt.datum.fit == group)
+        .mark_line(color=MUTED, strokeWidth=1.4, strokeDash=_DASHES[i % len(_DASHES)], clip=True)
+        .encode(y=alt.Y("fitted:Q", **scales["y"]))
+        for i, group in enumerate(groups)
+    ]  # a scale of dashes would take the legend of shapes with it
+    return [band, *line]
 
 
 def _crosses(rows: Rows, scales: dict[str, Any], axes: tuple[LogAxis, LogAxis], color: alt.Color) -> list[alt.Chart]:
@@ -158,7 +163,12 @@ def _crosses(rows: Rows, scales: dict[str, Any], axes: tuple[LogAxis, LogAxis], 
 
 
 def _dots(rows: Rows, scales: dict[str, Any], groups: list[str], color: alt.Color, legend: bool) -> alt.Chart:
-    gray = {"symbolFillColor": MUTED, "symbolStrokeColor": MUTED, "symbolOpacity": 1}
+    gray: dict[str, Any] = {
+        "symbolFillColor": MUTED,
+        "symbolStrokeColor": MUTED,
+        "symbolOpacity": 1,
+        "orient": "bottom",
+    }
     several = legend and len(groups) > 1
     shape = alt.Shape("group:N", scale=shape_scale(groups), legend=alt.Legend(title=None, **gray) if several else None)
     facts = [alt.Tooltip(f"{name}:N") for name in ("name", "architecture", "seed", "corruption")]
@@ -185,7 +195,7 @@ def _correlations(results: Sequence[Result], labels: Sequence[str], legend: bool
     names = list(dict.fromkeys(str(row["quantity"]) for row in rows))
     sides = alt.Axis(title="corruption: norm of the noise", labelAngle=0, grid=False)
     base = alt.Chart(alt.InlineData(values=rows)).encode(
-        x=alt.X("corruption:O", sort=levels(results), axis=sides, scale=alt.Scale(paddingInner=0.55)),
+        x=alt.X("corruption:O", sort=levels(results), axis=sides, scale=alt.Scale(paddingInner=0.7)),
         xOffset=alt.XOffset("quantity:N", sort=names),
         color=alt.Color("quantity:N", scale=color_scale(names), legend=alt.Legend(title=None) if legend else None),
         detail="run:N",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flexure.charts import accuracy, compare, filters, phase_diagram, sensitivity, theory, training
+from flexure.charts import accuracy, compare, filters, monitor, phase_diagram, sensitivity, theory, training
 from flexure.errors import ArgumentError, nearest
 from flexure.results import Result
 
@@ -15,6 +15,7 @@ DRAWN: dict[str, Callable[..., Any]] = {
     "filters": filters.draw,
     "phase_diagram": phase_diagram.draw,
     "compare": compare.draw,
+    **dict.fromkeys(monitor.KINDS, monitor.draw),
     "path_theory": theory.draw,
     "training": training.draw,
 }

@@ -6,9 +6,11 @@ from typing import Any
 
 from flexure.charts.draw import distinct
 from flexure.page.accuracy import contents as accuracy
+from flexure.page.compare import contents as compare
 from flexure.page.embed import Picture
 from flexure.page.facts import NOT_RECORDED, command_of, rows_of, tree
 from flexure.page.filters import contents as filters
+from flexure.page.monitor import contents as monitor
 from flexure.page.numbers import number
 from flexure.page.phase_diagram import contents as phase_diagram
 from flexure.page.sensitivity import contents as sensitivity
@@ -24,6 +26,9 @@ _CONTENT: Mapping[str, tuple[Callable[..., Any], str]] = {
     "filters": (filters, "filters.html"),
     "accuracy": (accuracy, "accuracy.html"),
     "training": (training, "training.html"),
+    "monitor_sensitivity": (monitor, "monitor.html"),
+    "monitor_accuracy": (monitor, "monitor.html"),
+    "compare": (compare, "compare.html"),
     "sweep": (sweep, "sweep.html"),
 }
 

@@ -1,0 +1,252 @@
+"""Curves of what a probe said while a network learnt, and a map of every layer at every measured step."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import altair as alt
+
+from flexure.charts.depth import ticks
+from flexure.charts.records import column
+from flexure.charts.scales import Z95, log_axis
+from flexure.charts.theme import color_scale, configured
+from flexure.charts.training import thinned
+from flexure.errors import ArgumentError, nearest
+from flexure.results import Result
+
+__all__ = ["KINDS", "LAYERS", "Kind", "draw", "moments"]
+
+LAYERS = "layers"
+_WIDTH, _HEIGHT = 640, 300
+_MOST, _MOST_ROWS = 400, 40
+_NAMES_BENEATH = 22
+_STROKE = {"symbolType": "stroke", "symbolSize": 420, "symbolStrokeWidth": 2.2, "symbolOpacity": 1}
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What can be drawn of the monitored results of one probe.
+
+    Attributes:
+        curves: Quantities with a curve over steps and the heading of each.
+        mapped: Quantity that is mapped over layers and steps, or empty.
+        heading: Heading of that map.
+        around: Value about which its colors diverge, drawn on a log scale; None for a plain scale.
+    """
+
+    curves: Mapping[str, str]
+    mapped: str = ""
+    heading: str = ""
+    around: float | None = None
+
+
+KINDS: Mapping[str, Kind] = {
+    "monitor_sensitivity": Kind(
+        {
+            "R": "R = D / G at the output, while it learns",
+            "D": "D at the output: sensitivity to a smooth deformation",
+            "G": "G at the output: sensitivity to noise",
+        },
+        mapped="R",
+        heading="R of every op, while it learns",
+        around=1.0,
+    ),
+    "monitor_accuracy": Kind(
+        {
+            "error": "Share of wrong answers, while it learns",
+            "accuracy": "Share of right answers, while it learns",
+            "loss": "Loss, while it learns",
+        }
+    ),
+    "monitor_filters": Kind({}, mapped="pooling_index", heading="Pooling index of every convolution, while it learns"),
+}
+
+
+def draw(
+    results: Sequence[Result], labels: Sequence[str], *, y: str | Sequence[str] | None = None, legend: bool = True
+) -> Any:
+    """How did a probe's answer change while the network learnt?
+
+    Curves are at the network's output, with bands of value ± 1.96 standard errors over images. Along the axis are
+    epochs where every measured step has one, else steps.
+
+    Args:
+        results: Monitored results of one probe.
+        labels: A distinct name for each.
+        y: A quantity (``"R"``, ``"D"``, ``"G"`` of ``sensitivity``; ``"error"``, ``"accuracy"``, ``"loss"`` of
+            ``accuracy``), ``"layers"`` for a map over layers and steps (of ``sensitivity`` and ``filters``), or
+            several for one panel each. By default the first that there is.
+        legend: Whether to draw legends.
+
+    Raises:
+        ArgumentError: ``y`` names something else, or nothing.
+    """
+    kind = KINDS[results[0].probe]
+    valid = [*kind.curves, *([LAYERS] if kind.mapped else [])]
+    wanted = valid[:1] if y is None else [y] if isinstance(y, str) else list(y)
+    if unknown := [name for name in wanted or [""] if name not in valid]:
+        raise ArgumentError(
+            f"chart of {results[0].probe}: y={unknown[0]!r} cannot be drawn. {nearest(unknown[0], valid)}"
+        )
+    panels: list[Any] = []
+    for name in wanted:
+        if name == LAYERS:
+            panels += [
+                _map(result, label, kind, len(results) > 1) for result, label in zip(results, labels, strict=True)
+            ]
+        else:
+            panels.append(_curve(results, labels, name, kind.curves[name], legend and not panels))
+    return configured(
+        panels[0] if len(panels) == 1 else alt.vconcat(*panels, spacing=28).resolve_scale(color="independent")
+    )
+
+
+def moments(result: Result) -> tuple[str, list[float]]:
+    """What stands along the axis, ``"epoch"`` or ``"step"``, and the place of each row."""
+    for name in ("epoch", "step"):
+        places = column(result, name)
+        if places and all(place is not None for place in places):
+            return name, [float(place) for place in places]
+    return "step", [float(place or 0) for place in column(result, "step")]
+
+
+def _curve(results: Sequence[Result], labels: Sequence[str], name: str, heading: str, legend: bool) -> Any:
+    """One quantity at the output over the training."""
+    in_epochs = all(moments(result)[0] == "epoch" for result in results)
+    rows = [
+        row for result, label in zip(results, labels, strict=True) for row in _output(result, label, name, in_epochs)
+    ]
+    axis = log_axis([row["value"] for row in rows], [row["se"] for row in rows])
+    look = alt.Axis(title=None, format="~g", values=axis.ticks, grid=True)
+    y: dict[str, Any] = {"scale": alt.Scale(type="log", domain=[axis.low, axis.high], nice=False), "axis": look}
+    runs = list(dict.fromkeys(row["run"] for row in rows))
+    stroke = alt.Legend(title=None, **_STROKE) if legend and len(runs) > 1 else None
+    base = alt.Chart(alt.InlineData(values=rows)).transform_calculate(
+        shown="isValid(datum.value) && datum.value > 0 ? datum.value : null",
+        low=f"isValid(datum.se) && datum.value > 0 ? max({axis.low!r}, datum.value - {Z95} * datum.se) : null",
+        high=f"isValid(datum.se) && datum.value > 0 ? datum.value + {Z95} * datum.se : null",
+    )
+    base = base.encode(x=_x(rows, in_epochs), color=alt.Color("run:N", scale=color_scale(runs), legend=stroke))
+    base = base.encode(detail="series:N")
+    band = base.mark_area(opacity=0.14, clip=True).encode(y=alt.Y("low:Q", **y), y2="high:Q")
+    line = base.mark_line(strokeJoin="round", strokeWidth=2).encode(y=alt.Y("shown:Q", **y))
+    point = base.mark_point(filled=True, size=28 if len(rows) <= 120 else 8).encode(
+        y=alt.Y("shown:Q", **y), tooltip=_tooltip(name)
+    )
+    remarks = ["On a log axis. Bands: 95 % intervals over images.", *axis.remarks]
+    title = alt.TitleParams(heading, subtitle=[" ".join(remarks)])
+    return alt.layer(band, line, point, title=title).properties(width=_WIDTH, height=_HEIGHT)
+
+
+def _output(result: Result, label: str, name: str, in_epochs: bool) -> Rows:
+    """One record per measured step: the network's output, or each corruption level of it."""
+    names = ("layer", "step", "epoch", name, f"{name}_se", "n", "status", "corruption")
+    columns = {key: column(result, key) for key in names}
+    rows = [{key: values[i] for key, values in columns.items()} for i in range(len(result))]
+    rows = [row for row in rows if row["layer"] in (None, "output")]
+    kept = [rows[i] for i in thinned(len(rows), _MOST)] if rows else []
+    return [
+        {
+            "x": row["epoch"] if in_epochs else row["step"],
+            "run": label,
+            "series": label if row["corruption"] is None else f"corruption {row['corruption']:g}",
+            "value": row[name],
+            "se": row[f"{name}_se"],
+        }
+        | {key: row[key] for key in ("step", "epoch", "n", "status")}
+        for row in kept
+    ]
+
+
+def _x(rows: Rows, in_epochs: bool) -> alt.X:
+    places = sorted({row["x"] for row in rows})
+    gaps = [after - before for before, after in pairwise(places)]
+    is_sparse = len(gaps) > 2 and max(gaps) >= 10 * min(gaps)
+    scale = alt.Scale(type="symlog", constant=max(gaps[0], 1e-9), nice=False) if is_sparse else alt.Scale(nice=False)
+    look: dict[str, Any] = (
+        {"values": [places[i] for i in thinned(len(places), 12)]} if is_sparse else {"tickMinStep": 1}
+    )
+    axis = alt.Axis(title="epoch" if in_epochs else "step", format="~g" if in_epochs else "~s", grid=False, **look)
+    return alt.X("x:Q", scale=scale, axis=axis)
+
+
+def _tooltip(name: str) -> list[alt.Tooltip]:
+    numbers = [
+        alt.Tooltip("value:Q", title=name, format=".4~g"),
+        alt.Tooltip("se:Q", title=f"{name}_se", format=".2~g"),
+    ]
+    facts = [alt.Tooltip("series:N", title="run"), alt.Tooltip("step:Q"), alt.Tooltip("epoch:Q", format=".3~g")]
+    return [*facts, *numbers, alt.Tooltip("n:Q", title="images"), alt.Tooltip("status:N")]
+
+
+def _map(result: Result, label: str, kind: Kind, is_named: bool) -> Any:
+    """One quantity of every layer at every measured step, as colors."""
+    rows, layers, left_out = _cells(result, kind)
+    names = {f"{at:g}": name for at, name in ticks(layers, _NAMES_BENEATH).items()}
+    look = alt.Axis(
+        title=None, values=[float(at) for at in names], labelExpr="layer_names[datum.value]", labelAngle=-40,
+        labelAlign="right", labelBaseline="top", labelLimit=120, labelOverlap=False, tickCount=999, grid=False,
+    )  # fmt: skip
+    axis_name = moments(result)[0]
+    ends = [-0.5, max(len(layers) - 0.5, 0.5)]
+    base = alt.Chart(alt.InlineData(values=rows)).encode(
+        x=alt.X("from:Q", axis=look, scale=alt.Scale(domain=ends, nice=False, zero=False)),
+        x2="to:Q",
+        y=alt.Y(
+            "moment:O", sort="descending", axis=alt.Axis(title=axis_name, format="~g", labelOverlap=True, tickSize=0)
+        ),
+        color=_shade(rows, kind),
+        tooltip=[
+            alt.Tooltip("layer:N"),
+            alt.Tooltip("step:Q"),
+            alt.Tooltip("value:Q", title=kind.mapped, format=".4~g"),
+            alt.Tooltip("se:Q", title=f"{kind.mapped}_se", format=".2~g"),
+        ],
+    )
+    words = ["Ops in order of emission, the training from bottom to top; white where nothing was measured."]
+    words += [f"{_MOST_ROWS} of the steps are drawn."] if left_out else []
+    heading = f"{label}: {kind.heading}" if is_named else kind.heading
+    title = alt.TitleParams(heading, subtitle=[" ".join(words)])
+    chart = base.mark_rect().properties(width=_WIDTH, height=_HEIGHT, title=title)
+    return chart.add_params(alt.param(name="layer_names", value=names))
+
+
+def _cells(result: Result, kind: Kind) -> tuple[Rows, list[str], bool]:
+    """A record per measured layer and step, the layers in order, and whether steps were left out."""
+    steps = sorted({int(step) for step in column(result, "step")})
+    kept = {steps[i] for i in thinned(len(steps), _MOST_ROWS)}
+    names = [str(name) for name in column(result, "layer", "")]
+    _, places = moments(result)
+    layers = _in_order(names, [int(step) for step in column(result, "step")])
+    values, errors = column(result, kind.mapped), column(result, f"{kind.mapped}_se")
+    rows = []
+    for i, step in enumerate(column(result, "step")):
+        value = values[i]
+        if step in kept and value is not None and (kind.around is None or value > 0):
+            at = layers.index(names[i])
+            row = {"from": at - 0.5, "to": at + 0.5, "layer": names[i], "step": step, "moment": places[i]}
+            rows.append(row | {"value": value, "se": errors[i]})
+    return rows, layers, len(kept) < len(steps)
+
+
+def _in_order(names: Sequence[str], steps: Sequence[int]) -> list[str]:
+    """The layers in order of emission, by the step that has most; those of other steps behind."""
+    counts = {step: steps.count(step) for step in dict.fromkeys(steps)}
+    fullest = max(counts, key=lambda step: counts[step])
+    first = [name for name, step in zip(names, steps, strict=True) if step == fullest]
+    return list(dict.fromkeys([*first, *names]))
+
+
+def _shade(rows: Rows, kind: Kind) -> alt.Color:
+    legend = alt.Legend(title=kind.mapped, gradientLength=180, gradientThickness=9, orient="top")
+    if kind.around is None:
+        return alt.Color("value:Q", scale=alt.Scale(scheme="viridis"), legend=legend)
+    known = [row["value"] for row in rows] or [kind.around]
+    reach = max(max(known) / kind.around, kind.around / min(known), 1.01)
+    scale = alt.Scale(type="log", scheme="blueorange", domain=[kind.around / reach, kind.around * reach])
+    legend.values = [float(f"{kind.around * reach**power:.2g}") for power in (-1, -0.5, 0, 0.5, 1)]
+    legend.format = "~g"
+    return alt.Color("value:Q", scale=scale, legend=legend)

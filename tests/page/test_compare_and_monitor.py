@@ -1,0 +1,97 @@
+"""What the page says of many networks, and of one while it learns."""
+
+import html
+import re
+
+import numpy as np
+from analysis.many import law, run
+from charts.test_monitor import monitored
+
+import flexure
+from flexure.analysis.compare import compare
+from flexure.results import Result, Run
+
+NASTY = """<img src=x onerror="alert(1)">&'</script><script>alert(2)</script>"""
+
+
+def words_of(tmp_path, *runs: Run) -> str:
+    page = flexure.report(*runs, to=tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<img" not in re.sub(r"<script.*?</script>", "", page, flags=re.S)
+    text = re.sub(r"<(script|style).*?</\1>", "", page, flags=re.S)
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", text)).split())
+
+
+def of(result: Result, name: str = "all") -> Run:
+    return Run(name, {}, {}, {result.probe: result})
+
+
+def test_a_comparison_answers_with_correlation_and_exponent(tmp_path):
+    found = compare(law(12, exponent=0.5, scatter=0.2))
+    row = found.to_frame().query("quantity == 'R'").iloc[0]
+    words = words_of(tmp_path, of(found))
+    assert "12 networks of 4 families" in words
+    assert f"{row['correlation_low']:.3f} to {row['correlation_high']:.3f}" in words
+    assert f"{row['exponent_low']:.2f} to {row['exponent_high']:.2f}" in words
+    assert "How they were compared" in words and "the one each network was trained at" in words
+
+
+def test_every_network_of_a_comparison_is_listed_with_its_numbers(tmp_path):
+    runs = law(7, exponent=0.5, scatter=0.2)
+    words = words_of(tmp_path, of(compare(runs)))
+    assert all(each.name in words for each in runs)
+    assert "Test error against R = D / G" in words and "Not a cause." in words
+
+
+def test_levels_have_a_column_and_a_picture_of_correlations(tmp_path):
+    runs = [*law(8, exponent=0.5, scatter=0.2), *law(8, exponent=0.5, scatter=0.2, corruption=30, seed=1)]
+    words = words_of(tmp_path, of(compare(runs)))
+    assert "Correlation of test error with D, G, R" in words and "corruption level" in words
+
+
+def test_a_comparison_without_a_fit_says_why(tmp_path):
+    words = words_of(tmp_path, of(compare(law(2, exponent=0.5))))
+    assert "2 networks; at least 3 are needed" in words
+    words = words_of(tmp_path, of(compare([Run("bare", {}, {}, {})])))
+    assert "Left out, no result of sensitivity: bare." in words
+
+
+def test_two_comparisons_stand_side_by_side(tmp_path):
+    runs = [of(compare(law(6, exponent=0.5, scatter=0.1, seed=i)), f"study {i}") for i in range(2)]
+    words = words_of(tmp_path, *runs)
+    assert "comparison" in words and "study 0." in words and "study 1." in words
+
+
+def test_names_of_networks_are_text_and_nothing_else(tmp_path):
+    runs = [run(NASTY, i, {"R": 1.1**i, "D": 1.1**i, "G": 2.0 - 0.1 * i}, 0.1 * 1.05**i) for i in range(6)]
+    words_of(tmp_path, of(compare(runs), NASTY))
+    result = monitored()
+    table = result.to_frame().replace({"layer": {"conv1": NASTY}, "status": {"measured": NASTY}})
+    words_of(tmp_path, of(Result(result.probe, NASTY, table, provenance={"specimen": {"name": NASTY}})))
+
+
+def test_a_monitored_training_answers_with_its_start_and_end(tmp_path):
+    words = words_of(tmp_path, of(monitored(), "net"))
+    assert "R at the last step 0.407" in words and "at the first 1.00" in words
+    assert "Measured at 4 steps. The smallest R is 0.407 at epoch 3, the largest 1.00 at epoch 0." in words
+    assert "R of every op, while it learns" in words and "What it does not show" in words
+
+
+def test_steps_that_failed_are_counted_and_explained(tmp_path):
+    result = monitored(failed=[20])
+    table = result.to_frame()
+    table.loc[table["step"] == 20, "status"] = "SpecimenError: a cable is loose"
+    words = words_of(tmp_path, of(Result(result.probe, "How?", table)))
+    assert "1 of 4 steps have no R; the table says why." in words and "a cable is loose" in words
+    table["R"] = np.nan
+    words = words_of(tmp_path, of(Result(result.probe, "How?", table)))
+    assert "R was measured at none of 4 steps; the table says why." in words
+
+
+def test_five_trainings_make_a_table_and_three_maps(tmp_path):
+    words = words_of(tmp_path, *[of(monitored(), f"net {i}") for i in range(5)])
+    assert words.count("R of every op, while it learns") == 3 and "Maps of 2 further runs are left out here." in words
+
+
+def test_a_monitor_without_a_panel_of_its_own_shows_its_table(tmp_path):
+    words = words_of(tmp_path, of(monitored(probe="filters")))
+    assert "pooling_index" in words
