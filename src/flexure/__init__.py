@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         RunError,
         SpecimenError,
     )
+    from flexure.fleet import sweep
     from flexure.models import resolve
     from flexure.monitors import Monitor
     from flexure.page import report
@@ -55,6 +56,7 @@ __all__ = [
     "report",
     "resolve",
     "sensitivity",
+    "sweep",
     "train",
 ]
 
@@ -82,6 +84,7 @@ _WHERE = {
     "report": "flexure.page",
     "resolve": "flexure.models",
     "sensitivity": "flexure.probes.sensitivity",
+    "sweep": "flexure.fleet",
     "train": "flexure.runs.train",
 }
 
