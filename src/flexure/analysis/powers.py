@@ -51,7 +51,7 @@ class Power:
 def fit(x: np.ndarray, y: np.ndarray, *, resamples: int, seed: int) -> Power:
     """Fit positive numbers that are not all alike; the order of the points does not matter.
 
-    Intervals are BCa bootstrap intervals (:func:`scipy.stats.bootstrap`) over points drawn with replacement, with the
+    Intervals are BCa bootstrap intervals (``scipy.stats.bootstrap``) over points drawn with replacement, with the
     same draws for all three numbers. A draw of one point alone has no line and counts as the estimate itself. Where BCa
     is not defined (points exactly on a line) the interval is between percentiles.
     """

@@ -169,7 +169,7 @@ class ScaleDetection:
 
     @property
     def translation(self) -> LocalTranslation:
-        """The local translation that goes with the task: around the ring where opposite ends touch.
+        """How pixels move in this task, around the ring where opposite ends touch.
 
         In one dimension a pixel does not leave its block in task 2; in two it may, as in the authors' program.
         """

@@ -206,7 +206,7 @@ def temperature_grid(cutoff: int, size: Size, count: int = 30) -> list[float]:
 def rms_displacement(temperature: float, cutoff: int, size: Size) -> float:
     r"""How far does a pixel really move, as the root mean square over pixels and fields?
 
-    .. math:: \Big(\frac{1}{HW} \sum_{x,y} E|f(x,y)|^2\Big)^{1/2} = \Big(\frac{T}{2} (W-1)(H-1)\, S(c)\Big)^{1/2}
+    .. math:: \left(\frac{1}{HW} \sum_{x,y} E|f(x,y)|^2\right)^{1/2} = \left(\frac{T}{2} (W-1)(H-1)\, S(c)\right)^{1/2}
 
     pixels, both components together. Exact, because every mode has fewer half-waves than the image has gaps.
 

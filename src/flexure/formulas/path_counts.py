@@ -77,7 +77,7 @@ def path_counts(kernels: Sequence[int], strides: Sequence[int], *, ring: int | N
 def effective_size(counts: torch.Tensor) -> float:
     r"""How many pixels does a unit effectively see?
 
-    .. math:: A = \Big(\sum_i n_i\Big)^2 \Big/ \sum_i n_i^2
+    .. math:: A = \left(\sum_i n_i\right)^2 / \sum_i n_i^2
 
     the participation ratio: the number of pixels where all seen ones count alike, fewer where the center counts more.
 
@@ -94,8 +94,8 @@ def one_pixel_sensitivities(counts: torch.Tensor) -> tuple[float, float, float]:
     r"""How sensitive is a layer of constant filters to moving the only lit pixel of a ring, and to noise?
 
     .. math::
-        D = \frac{\sum_i (n_{i+1} - n_i)^2}{2 \sum_i n_i^2} \Big/ \Big(1 - \frac{A}{N}\Big), \qquad
-        G = \Big(\frac{A}{2\pi} + \frac{1}{2} - \frac{1}{2\pi}\Big) \Big/ \Big(1 - \frac{A}{N}\Big), \qquad R = D/G
+        D = \frac{\sum_i (n_{i+1} - n_i)^2}{2 \sum_i n_i^2} / \left(1 - \frac{A}{N}\right), \qquad
+        G = \left(\frac{A}{2\pi} + \frac{1}{2} - \frac{1}{2\pi}\right) / \left(1 - \frac{A}{N}\right), \qquad R = D/G
 
     for one lit pixel anywhere on a ring of N, moved to a neighboring place, and rectified Gaussian noise on all pixels
     whose squared norm before it is rectified is in the mean that of the move. Exact as expectations over places, moves

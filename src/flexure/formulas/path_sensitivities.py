@@ -79,8 +79,8 @@ def path_sensitivities(
     since lit pixels move independently; its value :math:`r^2` at :math:`\Phi = 1` is the squared norm of the noise. For
     rectified noise :math:`\eta = \mathrm{ReLU}(g)`, :math:`g \sim N(0, r^2/d)` on d pixels, the G numerator is
 
-    .. math:: \frac{\mathrm{E}\, r^2}{d} \sum_u \Big[ \frac{(\sum_i \Phi_{ui})^2}{2\pi}
-        + \Big(\frac{1}{2} - \frac{1}{2\pi}\Big) \sum_i \Phi_{ui}^2 \Big].
+    .. math:: \frac{\mathrm{E}\, r^2}{d} \sum_u \left[ \frac{(\sum_i \Phi_{ui})^2}{2\pi}
+        + \left(\frac{1}{2} - \frac{1}{2\pi}\right) \sum_i \Phi_{ui}^2 \right].
 
     The denominator is twice the sum of the units' variances over the images.
 

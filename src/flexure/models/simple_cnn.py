@@ -80,8 +80,8 @@ class Readout(nn.Linear):
 class SimpleCNN(nn.Module):
     r"""Convolutions around a ring with ReLU, averaged over what is left of it, and a linear readout.
 
-    .. math:: y_k = \sqrt{|F|}\,\mathrm{ReLU}\Big(\frac{w_k * y_{k-1}}{\sqrt{C_k |F|}} + b_k\Big), \qquad
-        f = \alpha\Big(\frac{\beta \cdot \bar y_K}{H} + b\Big), \qquad w, b, \beta \sim N(0, 1)
+    .. math:: y_k = \sqrt{|F|}\,\mathrm{ReLU}\left(\frac{w_k * y_{k-1}}{\sqrt{C_k |F|}} + b_k\right), \qquad
+        f = \alpha\left(\frac{\beta \cdot \bar y_K}{H} + b\right), \qquad w, b, \beta \sim N(0, 1)
 
     with :math:`\bar y_K` the average over places, :math:`C_k` channels coming in and :math:`|F|` places per filter. The
     layers are ``conv1``, ``relu1``, ``conv2``, …, ``pool``, ``flatten``, ``readout``. As defined, with 7 layers of

@@ -349,7 +349,7 @@ def critical_temperatures(coefficients: torch.Tensor, size: law.Size, refine: in
         Temperatures ``(b,)``, in the dtype of the coefficients; infinite where the field never folds.
 
     Cost: about ``5 * refine**2`` fields.
-    Exact case: :meth:`Diffeomorphism.folds` finds the fold just above, and none below.
+    Exact case: ``Diffeomorphism.folds`` finds the fold just above, and none below.
     """
     sides = law.check_size(size)
     points = (sides[0] - 1) * (sides[1] - 1) * refine**2

@@ -76,7 +76,7 @@ def examine(
         RunError: ``out`` cannot be written, or holds another run.
         IncompleteRunError: Some probes failed, or the disk is full; what was measured is in its ``run``.
 
-    Cost: the sum over the probes; :func:`plan` counts their passes beforehand.
+    Cost: the sum over the probes; :func:`flexure.runs.examine.plan` counts their passes beforehand.
     """
     mounted = Specimen.of(specimen)
     images = as_images(data)
@@ -183,7 +183,7 @@ def _passes(least: int, most: int, images: int) -> str:
     if most == 0:
         return "reads the weights, no passes over the images"
     passes = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-    return f"{passes} passes over {images:,} images"
+    return f"{passes} {'pass' if most == 1 else 'passes'} over {images:,} {'image' if images == 1 else 'images'}"
 
 
 @dataclass
