@@ -115,14 +115,15 @@ def accuracy(
         One row per level in the order given: ``layer`` (the output), ``corruption``, ``accuracy`` and ``error`` in
         [0, 1], ``loss`` in nats (without unit for one output), each with its standard error ``X_se`` over images, whose
         draws are averaged first; ``n`` images with a label, ``status``, ``draws`` per image. Where there are no labels,
-        or the output is not one number per class, ``status`` says so and the estimates are NaN.
+        or one that no output stands for, or the output is not one number per class, ``status`` says so and the
+        estimates are NaN.
 
         A standard error of 0 beside an accuracy of 1 means that none of the n images was wrong; it does not say that
         none will be: up to ``3 / n`` wrong would go as unnoticed one time in twenty.
 
     Raises:
         ArgumentError: A level or a count is out of range.
-        DataError: A label that no output stands for, values outside the specimen's bounds, or no usable image.
+        DataError: Values outside the specimen's bounds, or no usable image.
         SpecimenError: The forward pass fails, or two clean passes over the first images differ.
 
     Cost: one image forward for level 0, ``draws`` for every other level, and 24 to begin with. Memory: a few numbers
@@ -158,6 +159,7 @@ class _Tally:
         left_out: Images per level whose loss was not finite ``(levels,)``.
         first: The lowest index among them.
         unlabelled: Images without a label.
+        strays, stray: Images with a label that no output stands for; index and label of the first.
         outputs: Outputs of the network; 0 before the first pass.
         reason: Why nothing can be measured.
         skipped: Index and reason of each image that could not be used.
@@ -167,6 +169,8 @@ class _Tally:
     left_out: np.ndarray
     first: np.ndarray
     unlabelled: int = 0
+    strays: int = 0
+    stray: list[int] | None = None
     outputs: int = 0
     reason: str = ""
     skipped: dict[int, str] = field(default_factory=dict)
@@ -184,9 +188,17 @@ class _Tally:
         self.left_out = self.left_out + bad.sum(1)
         self.first = np.minimum(self.first, np.where(bad, numbers, _NOWHERE).min(1))
 
+    def note_strays(self, y: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        """Which images of a batch have a label that an output stands for; the others are counted."""
+        stray = y >= max(self.outputs, 2)
+        found = torch.stack([index[stray], y[stray]], 1).tolist()
+        self.strays += len(found)
+        self.stray = min([*found, *filter(None, [self.stray])], default=None)
+        return ~stray
+
     def arrays(self) -> dict[str, np.ndarray]:
         """As arrays, for storage and for sending."""
-        words = [self.unlabelled, self.outputs, self.reason, list(self.skipped.items())]
+        words = [self.unlabelled, self.strays, self.stray, self.outputs, self.reason, list(self.skipped.items())]
         said = np.frombuffer(json.dumps(words).encode(), dtype=np.uint8)
         names = ("n", "mean", "products")
         sums = {name: part.numpy() for name, part in zip(names, self.moments.arrays(), strict=True)}
@@ -196,8 +208,8 @@ class _Tally:
     def of(cls, arrays: Mapping[str, np.ndarray]) -> "_Tally":
         """Back from :meth:`arrays`."""
         moments = Moments(*(torch.from_numpy(arrays[name].copy()) for name in ("n", "mean", "products")))
-        unlabelled, outputs, reason, skipped = json.loads(arrays["said"].tobytes())
-        return cls(moments, arrays["left_out"], arrays["first"], unlabelled, outputs, reason, dict(map(tuple, skipped)))
+        words: list[Any] = json.loads(arrays["said"].tobytes())
+        return cls(moments, arrays["left_out"], arrays["first"], *words[:-1], skipped=dict(words[-1]))
 
     @classmethod
     def merged(cls, parts: Sequence["_Tally"]) -> "_Tally":
@@ -207,6 +219,8 @@ class _Tally:
             np.sum([part.left_out for part in parts], axis=0),
             np.min([part.first for part in parts], axis=0),
             sum(part.unlabelled for part in parts),
+            sum(part.strays for part in parts),
+            min((part.stray for part in parts if part.stray is not None), default=None),
             max(part.outputs for part in parts),
             next((part.reason for part in parts if part.reason), ""),
             {index: reason for part in parts for index, reason in part.skipped.items()},
@@ -250,7 +264,7 @@ def _measure(
         return tally
     try:
         for positions in batches[done:]:
-            _count(tally, mounted, images, usable_batch(images, positions, mounted), settings)
+            _count(tally, mounted, usable_batch(images, positions, mounted), settings)
             kept, done = tally.arrays(), done + 1
             if progress is not None:
                 progress(done, len(batches))
@@ -261,7 +275,7 @@ def _measure(
     return tally
 
 
-def _count(tally: _Tally, mounted: Mounted, images: Images, batch: Batch, settings: AccuracySettings) -> None:
+def _count(tally: _Tally, mounted: Mounted, batch: Batch, settings: AccuracySettings) -> None:
     """Pass a batch through the network at every level and count what comes out."""
     known = batch.y >= 0
     tally.skipped |= dict(batch.skipped)
@@ -272,7 +286,10 @@ def _count(tally: _Tally, mounted: Mounted, images: Images, batch: Batch, settin
     clean = mounted.normalized(x)
     if not tally.outputs and not _look(tally, mounted, clean):
         return
-    _refuse_labels(y, index, max(tally.outputs, 2), mounted, images)
+    fits = tally.note_strays(y, index)
+    if not len(y := y[fits]):
+        return
+    clean, index = clean[fits], index[fits]
     z = torch.zeros(len(settings.corruption), len(y), 2, dtype=torch.float64)
     for draw in range(settings.draws if any(settings.corruption) else 1):
         noise = unit_noise(clean, index, seed=settings.seed, draw=draw) if any(settings.corruption) else None
@@ -286,8 +303,7 @@ def _count(tally: _Tally, mounted: Mounted, images: Images, batch: Batch, settin
 
 def _look(tally: _Tally, mounted: Mounted, clean: torch.Tensor) -> bool:
     """Whether the network gives one number per class, found out on its first images; refuses one that is not steady."""
-    some = clean[:_FIRST]
-    output = _forward(mounted, some)
+    output = _forward(mounted, some := clean[:_FIRST])
     if not output.is_floating_point() or output.ndim not in (1, 2) or len(output) != len(some) or not output.numel():
         shape = "×".join(map(str, output.shape[1:])) or "one number"
         tally.reason = f"the output is {str(output.dtype).removeprefix('torch.')} {shape}, not one number per class"
@@ -310,15 +326,6 @@ def _refuse_unsteady(mounted: Mounted, some: torch.Tensor, output: torch.Tensor)
                 f"({allowed:.0e} is allowed). Is there dropout that stays on, or a batch norm without running "
                 "statistics? `flexure layers` names the op."
             )
-
-
-def _refuse_labels(y: torch.Tensor, index: torch.Tensor, classes: int, mounted: Mounted, images: Images) -> None:
-    wrong = (y >= classes).nonzero().flatten()
-    if len(wrong):
-        raise DataError(
-            f"{images.name}: image {int(index[wrong[0]])} has label {int(y[wrong[0]])}; {mounted.specimen.name} has "
-            f"outputs for labels 0 to {classes - 1}. Other data, or a network with num_classes={int(y.max()) + 1}?"
-        )
 
 
 def _forward(mounted: Mounted, rows: torch.Tensor) -> torch.Tensor:
@@ -369,8 +376,13 @@ def _rows(found: _Tally, settings: AccuracySettings) -> int:
 
 def _status(found: _Tally, place: int) -> str:
     """How the measurement at a level ended."""
-    if left_out := int(found.left_out[place]):
-        return f"non-finite at image {found.first[place]}" + (f" and {left_out - 1} more" if left_out > 1 else "")
+    gone = found.strays if found.stray else int(found.left_out[place])
+    more = f" and {gone - 1} more" if gone > 1 else ""
+    if found.stray:
+        (index, label), last = found.stray, max(found.outputs, 2) - 1
+        return f"no output for label {label} of image {index}{more}: outputs stand for labels 0 to {last}"
+    if gone:
+        return f"non-finite at image {found.first[place]}{more}"
     return found.reason or (MEASURED if found.moments.n[place] else "no labels")
 
 
