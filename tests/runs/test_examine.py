@@ -196,6 +196,7 @@ def test_the_plan_counts_the_passes():
     assert plan({"sensitivity": {"precision": 0.02, "initialized": 2}}, 10) == [
         "sensitivity: 15 to 480 passes over 10 images"
     ]
+    assert plan({"accuracy": {}}, 10) == ["accuracy: 1 pass over 10 images"]
     assert plan({"filters": {}}, 10, initial=True) == ["filters: reads the weights, no passes over the images"]
 
 
