@@ -162,3 +162,22 @@ def test_the_number_of_threads_is_that_of_the_spec_and_put_back():
     run = request({}, config="run.yaml").carry_out()
     assert (run.environment["threads"], run["sensitivity"].provenance["threads"]) == (2, 2)
     assert torch.get_num_threads() == before
+
+
+def test_scale_detection_is_measured_within_its_own_bounds_and_by_its_own_translation(here):
+    asked = request(
+        {"model": "simple_cnn", "data": "scale-detection-1d:side=64,scale=16", "limit": 20, "num_classes": 1},
+        probes=["sensitivity"],
+        settings=["sensitivity.transform=images", "sensitivity.layers=readout"],
+    )
+    specimen, images, _ = prepare(asked.spec)
+    assert specimen.bounds == images.bounds == (0.0, 32**0.5)
+    assert "LocalTranslation" in asked.carry_out()["sensitivity"].provenance["settings"]["transform"]
+
+
+def test_a_name_that_a_file_has_wrong_is_told_with_the_file_and_its_line(tmp_path):
+    file = tmp_path / "m.yaml"
+    file.write_text("model: lenet5\ndata: digits\nprobes:\n  sensitivity:\n    draw: 3\n")
+    with pytest.raises(ArgumentError) as caught:
+        request({}, config=file)
+    assert str(caught.value).startswith(f"{file}: line 5: sensitivity: no option 'draw'. Did you mean 'draws'?")

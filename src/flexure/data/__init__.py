@@ -6,7 +6,7 @@ from flexure.data.hashing import content_hash
 from flexure.data.loading import check_name, load, names
 from flexure.data.sample import balanced, hold_out, sample
 from flexure.data.scale_detection import ScaleDetection
-from flexure.data.stream import Batch, Images, labels_of, notes_of, translation_of
+from flexure.data.stream import Batch, Images, bounds_of, labels_of, notes_of, translation_of
 from flexure.data.tensors import TensorImages
 from flexure.data.usable import usable, usable_batch
 
@@ -18,6 +18,7 @@ __all__ = [
     "TensorImages",
     "as_images",
     "balanced",
+    "bounds_of",
     "check_name",
     "content_hash",
     "hold_out",

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-__all__ = ["Batch", "Images", "labels_of", "notes_of", "translation_of"]
+__all__ = ["Batch", "Images", "bounds_of", "labels_of", "notes_of", "translation_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +64,14 @@ def notes_of(images: Images) -> tuple[str, ...]:
 
 def translation_of(images: Images) -> Any:
     """The local translation that goes with a set (an attribute ``translation``, its own or its base's), or None."""
-    found = getattr(images, "translation", None)
-    base = getattr(images, "base", None)
-    return translation_of(base) if found is None and base is not None else found
+    return _own(images, "translation")
+
+
+def bounds_of(images: Images) -> tuple[float, float] | None:
+    """Smallest and largest pixel value of a set that says so (an attribute ``bounds``, its own or its base's)."""
+    return _own(images, "bounds")
+
+
+def _own(images: Any, name: str) -> Any:
+    found, base = getattr(images, name, None), getattr(images, "base", None)
+    return _own(base, name) if found is None and base is not None else found

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from flexure.errors import ArgumentError, nearest
+from flexure.errors import ArgumentError, FlexureError, nearest
 
-__all__ = ["HASHES", "Fields", "expectations", "read_fields"]
+__all__ = ["HASHES", "Fields", "expectations", "located", "read_fields"]
 
 HASHES = ("weights_hash", "data_hash")
 
@@ -103,6 +104,24 @@ def read_fields(path: str | os.PathLike) -> tuple[dict[str, Any], str]:
     return fields, text
 
 
+@contextmanager
+def located(fields: Mapping[str, Any], source: str, text: str) -> Iterator[None]:
+    """Errors raised inside begin with the file and line of what they complain of, where that stands in the file.
+
+    Args:
+        fields: What the file says.
+        source: The file.
+        text: Its YAML.
+    """
+    try:
+        yield
+    except FlexureError as wrong:
+        line = _line_of(text, _culprit(fields, str(wrong)))
+        if line is None:
+            raise
+        raise type(wrong)(f"{source}: line {line}: {wrong}") from wrong
+
+
 def expectations(errors: Iterable[Any]) -> str:
     """What pydantic would have liked, as the end of a sentence; alternatives of a union are joined."""
     messages = [error["msg"].removeprefix("Input should be ").removeprefix("a valid ") for error in errors]
@@ -124,7 +143,9 @@ def _sentences(
         elif found[0]["type"] == "missing":
             yield f"{at}{where!r} is missing."
         elif found[0]["type"] == "value_error":
-            yield f"{at}{found[0]['ctx']['error']}"
+            text = str(found[0]["ctx"]["error"])
+            line = line or line_of(_culprit(fields, text))
+            yield f"line {line}: {text}" if line else text
         else:
             yield f"{at}{where}: expected {expectations(found)}; got {found[0]['input']!r}."
 
@@ -138,6 +159,28 @@ def _visible(path: Sequence[Any], value: Any) -> tuple[Any, ...]:
         kept.append(part)
         value = value[part] if value is not None and _holds(value, part) else None
     return tuple(kept)
+
+
+def _culprit(fields: Mapping[str, Any], message: str) -> tuple[Any, ...]:
+    """Path of the text that a message quotes first, else of the field or option it opens with; empty for neither."""
+    quoted = [(message.find(repr(word)), path) for path, word in _words(fields)]
+    found = min((one for one in quoted if one[0] >= 0), key=lambda one: one[0], default=None)
+    if found is not None:
+        return found[1]
+    named = tuple(message.removeprefix("training: ").replace(" ", ":").partition(":")[0].split("."))
+    paths = (path for path, _ in _words(fields) if path in (named, ("probes", *named)))
+    return next(paths, ())
+
+
+def _words(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """Every text among the fields, keys included, with its path, what lies deeper first."""
+    for key, part in value.items() if isinstance(value, Mapping) else ():
+        yield from _words(part, (*path, key))
+        yield (*path, key), str(key)
+    for part in value if isinstance(value, list) else ():
+        yield from _words(part, path)
+    if isinstance(value, str):
+        yield path, value
 
 
 def _holds(value: Any, part: Any) -> bool:

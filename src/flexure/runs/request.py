@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from flexure import data, distributed, models
+from flexure.data.scale_detection import is_scale_detection
 from flexure.errors import ArgumentError, RunError
 from flexure.results import Run
 from flexure.runs import demo
 from flexure.runs.examine import Listener, examine_spec, plan
-from flexure.runs.fields import HASHES, read_fields
+from flexure.runs.fields import HASHES, located, read_fields
 from flexure.runs.folder import RunFolder, default_folder, fresh, latest
 from flexure.runs.options import merge_settings, parse_settings
 from flexure.runs.spec import Spec, check_names
@@ -112,12 +113,15 @@ def request(
         fields = {**fields, **demo.fields(out, {**fields, **given})}
     elif not given.keys() <= _INCIDENTAL:
         fields = {name: value for name, value in fields.items() if name not in HASHES}
-    asked = merge_settings(fields.get("probes"), parsed, probes)
+    of_file = fields
+    with located(of_file, str(config), text):
+        asked = merge_settings(fields.get("probes"), parsed, probes)
     fields = {**fields, **given, "probes": asked}
     if "data" not in fields:
         raise ArgumentError(f"--data is missing: which images shall {fields['model']} be shown? {_EXAMPLES}")
     spec = Spec.of(fields, source=str(config or ""), text=text)
-    check_names(spec, trained=not is_demo)
+    with located(of_file, str(config), text):
+        check_names(spec, trained=not is_demo)
     return Request(spec, _folder(out, default_folder(spec.model, spec.data), resume), resume, is_demo)
 
 
@@ -147,12 +151,13 @@ def prepare(spec: Spec) -> tuple[Specimen, data.Images, nn.Module | None]:
         root=spec.root,
         limit=spec.limit if spec.hold_out is None else None,
         seed=spec.seed,
-        image_size=spec.image_size or specimen.image_size,
+        image_size=spec.image_size or (None if is_scale_detection(spec.data) else specimen.image_size),
         split=spec.split,
         download=spec.download,
     )
     if spec.hold_out is not None:
         images = data.sample(data.hold_out(images, spec.hold_out, seed=spec.seed)[1], spec.limit, seed=spec.seed)
+    specimen = replace(specimen, bounds=data.bounds_of(images) or specimen.bounds)
     initial = _resolved(spec, spec.initial).model if spec.initial is not None else None
     return specimen, images, initial
 

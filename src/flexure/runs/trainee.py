@@ -49,7 +49,7 @@ def prepare_training(spec: TrainingSpec) -> Trainee:
     """
     train, test, notes = _images(spec)
     specimen = _network(spec, train)
-    bounds = getattr(test, "bounds", specimen.bounds)
+    bounds = data.bounds_of(test) or specimen.bounds
     return Trainee(dataclasses.replace(specimen, bounds=bounds), in_memory(train), in_memory(test), notes)
 
 

@@ -11,7 +11,7 @@ import yaml
 from flexure.errors import ArgumentError, RunError, nearest
 from flexure.results import Run
 from flexure.runs.examine import Listener
-from flexure.runs.fields import HASHES, read_fields
+from flexure.runs.fields import HASHES, located, read_fields
 from flexure.runs.folder import default_folder, fresh, latest
 from flexure.runs.options import merge_settings, parse_settings
 from flexure.runs.request import Say
@@ -66,13 +66,16 @@ def training_request(
     if resume and config is None and "net" not in given:
         config = _stored(out)
     fields, text = read_fields(config) if config is not None else ({}, "")
+    if "model" in fields and "net" not in fields:
+        raise ArgumentError(f"{config}: describes no training but a measurement: flexure examine --config {config}")
     of_fields, of_probes = _divided(settings)
     merged = {**fields, **given}
     for path, value in of_fields.items():
         merged = _with(merged, path.split("."), value)
     if merged != fields:
         merged = {name: value for name, value in merged.items() if name not in HASHES}
-    merged["probes"] = merge_settings(merged.get("probes"), of_probes, probes)
+    with located(fields, str(config), text):
+        merged["probes"] = merge_settings(merged.get("probes"), of_probes, probes)
     for name, wanted in (
         ("net", "which network? Such as small_cnn or LeNet."),
         ("data", "which images? Such as digits."),
@@ -80,7 +83,8 @@ def training_request(
         if name not in merged:
             raise ArgumentError(f"{name.upper()} is missing: {wanted}")
     spec = TrainingSpec.of(merged, source=str(config or ""), text=text)
-    check_names(spec)
+    with located(fields, str(config), text):
+        check_names(spec)
     return TrainingRequest(spec, _folder(out, spec, resume), resume)
 
 
