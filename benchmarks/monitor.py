@@ -2,8 +2,8 @@
 
 python benchmarks/monitor.py [--root ~/data] [--rounds N] [--epochs N] [--images N]
 
-The monitor measures 256 test images, one draw, at the start and after every epoch, and writes each measurement. Training
-alone and training with it take turns.
+The monitor measures 256 test images, one draw, at the start and after every epoch, and writes each measurement.
+Training alone and training with it take turns.
 """
 
 import argparse
