@@ -82,3 +82,39 @@ def test_what_makes_no_sense_is_told(given, options, words):
 def test_there_must_be_something_to_go_on_with(here):
     with pytest.raises(RunError, match="holds no training to go on with"):
         training_request({}, out=here / "none", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("net: lenet6\ndata: digits", "line 1: no model 'lenet6'. Did you mean 'lenet'?"),
+        ("net: lenet5\ndata: digts", "line 2: no data set 'digts'. Did you mean 'digits'?"),
+        (
+            "net: lenet5\ndata: digits\nprobes:\n  sensitivity: {draws: 2}\n  filters:\n    layer: conv1",
+            "line 6: filters: no option 'layer'. Did you mean 'layers'?",
+        ),
+        ("net: lenet5\ndata: digits\nprobes:\n  sensitvity: {}", "line 4: no probe 'sensitvity'."),
+        ("net: lenet5\ndata: digits\nprobes:\n  accuracy:\n    draws: [1]", "line 5: accuracy.draws: expected"),
+        ("net: lenet5\ndata: digits\nmonitors:\n  accuracy: {evry: epoch}", "line 4: accuracy: no option 'evry'."),
+    ],
+)
+def test_a_name_that_a_file_has_wrong_is_told_with_the_file_and_its_line(here, text, words):
+    file = here / "t.yaml"
+    file.write_text(f"{text}\n")
+    with pytest.raises(ArgumentError) as caught:
+        training_request({}, config=file)
+    assert str(caught.value).startswith(f"{file}: {words}")
+
+
+def test_a_name_that_is_wrong_on_the_command_line_is_not_laid_to_the_file(here):
+    file = here / "t.yaml"
+    file.write_text("net: lenet5\ndata: digits\n")
+    with pytest.raises(ArgumentError, match=r"^sensitivity: no option 'draw'\. Did you mean 'draws'"):
+        training_request({}, config=file, settings=["sensitivity.draw=2"])
+
+
+def test_a_file_that_describes_a_measurement_is_sent_to_the_right_command(here):
+    file = here / "m.yaml"
+    file.write_text("model: lenet5\ndata: digits\n")
+    with pytest.raises(ArgumentError, match="no training but a measurement: flexure examine --config"):
+        training_request({}, config=file)

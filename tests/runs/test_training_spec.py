@@ -66,6 +66,8 @@ def test_the_hash_follows_what_decides_the_numbers(change, same):
         ("stop: {patiense: 3}", "line 3: stop: no option 'patiense'. Did you mean 'patience'?"),
         ("stop: {patience: 0}", "line 3: stop: patience must be at least 1 epoch; got 0."),
         ("optimizer: sdg", "no optimizer 'sdg'. Did you mean 'sgd'?"),
+        ("optimizer: sdg", "line 3: training: no optimizer 'sdg'. Did you mean 'sgd'?"),
+        ("decay: matrixes", "line 3: training: no decay 'matrixes'. Did you mean 'matrices'?"),
         ("measure: worst", "line 3: measure: expected 'last', 'best' or 'none'; got 'worst'."),
     ],
 )
