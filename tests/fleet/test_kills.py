@@ -1,5 +1,6 @@
 """Kill -9 of a worker and of the driver: every run finishes once, with the results of an undisturbed sweep."""
 
+import contextlib
 import json
 import os
 import random
@@ -54,13 +55,15 @@ class Reader(threading.Thread):
     def run(self) -> None:
         while not self.over.wait(0.01):
             for path in [path for path in self.folder.rglob("*") if path.suffix in READ]:
-                try:
-                    READ[path.suffix](path.read_bytes())
-                    self.seen[path.suffix] += 1
-                except FileNotFoundError:  # taken away since it was listed
-                    continue
-                except Exception as wrong:
-                    self.wrong.append((path, repr(wrong)))
+                with contextlib.suppress(FileNotFoundError):  # taken away since it was listed
+                    self.judge(path, path.read_bytes())
+
+    def judge(self, path: Path, data: bytes) -> None:
+        try:
+            READ[path.suffix](data)
+            self.seen[path.suffix] += 1
+        except Exception as wrong:
+            self.wrong.append((path, repr(wrong)))
 
 
 def lines(tmp_path: Path) -> list[str]:

@@ -1,11 +1,15 @@
 """A sweep file: which jobs it stands for, and what is wrong with it, before anything starts."""
 
+import re
+from pathlib import Path
+
 import pytest
 import yaml
 
 from flexure.errors import ArgumentError, RunError
 from flexure.fleet.plan import SweepFile, label, plan
 
+ROOT = Path(__file__).resolve().parents[2]
 BASE = {"model": "lenet5", "data": "digits", "limit": 12}
 
 
@@ -139,3 +143,11 @@ def test_what_varies_is_known_of_every_job_also_where_the_file_leaves_it_open():
 
 def test_a_job_is_named_by_what_varies():
     assert label({"net": "VGG11", "probes.sensitivity.draws": 4, "augment": None}) == "net=VGG11 draws=4 augment=null"
+
+
+@pytest.mark.parametrize(("page", "count"), [("README.md", 18), ("docs/howto.md", 19)])
+def test_the_files_that_the_documentation_shows_are_right(tmp_path, page, count):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = [block for block in re.findall(r"^```.*yaml\n(.*?)^```", text, flags=re.M | re.S) if "\ngrid:" in block]
+    (tmp_path / "shown.yaml").write_text(found[0].partition("\n\n")[2] if found[0].startswith(":") else found[0])
+    assert len(plan(tmp_path / "shown.yaml").jobs) == count

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated, Any
 
 from rich.console import Group
@@ -174,7 +173,7 @@ def _plain(value: Any) -> str:
 
 
 def _short(reason: str) -> str:
-    return shorten(reason, _LENGTH, placeholder=" …")
+    return reason if len(reason) <= _LENGTH else f"{reason[:_LENGTH]} …"
 
 
 def _explain_stop(folder: Path) -> None:

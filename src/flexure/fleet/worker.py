@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from flexure.fleet.jobs import Order, as_json, attempt
@@ -30,15 +30,13 @@ def main() -> None:
     os.dup2(2, 1)  # whatever is printed between two jobs is no answer
     waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(orders, waiting), daemon=True).start()
-    try:
+    with suppress(KeyboardInterrupt, BrokenPipeError):  # between two jobs, or nobody listens: nothing is to be saved
         print(json.dumps({"ready": os.getpid()}), file=answers, flush=True)
         while (line := waiting.get()) is not None:
             order = Order(**json.loads(line))
             with _printing_to(Path(order.folder)):
                 outcome = attempt(order)
             print(as_json(outcome), file=answers, flush=True)
-    except (KeyboardInterrupt, BrokenPipeError):
-        pass  # between two jobs, or nobody listens any more: nothing is left to be saved
     os._exit(0)  # without waiting for threads that a job may have left behind
 
 

@@ -58,11 +58,11 @@ def _with_pages(run: Run, directory: Path) -> Run:
     if run.folder is None or "sweep" not in run.results:
         return run
     pages = {}
-    for member in members(run):
-        page = member.folder / "report.html"
+    for folder, member in members(run):
+        page = folder / "report.html"
         if is_stale(page):
             report(member, to=page)
-        pages[member.folder.name] = os.path.relpath(page, directory)
+        pages[folder.name] = os.path.relpath(page, directory)
     return with_links(run, pages)
 
 

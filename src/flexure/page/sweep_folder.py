@@ -35,18 +35,18 @@ def read_sweep(folder: Path) -> Run:
     return Run(name, {}, {}, found, folder)
 
 
-def members(run: Run) -> Iterator[Run]:
-    """The runs of a sweep that have something to show, each named after what the sweep varies."""
+def members(run: Run) -> Iterator[tuple[Path, Run]]:
+    """The runs of a sweep that have something to show, with their folders; named after what the sweep varies."""
     result = run.results["sweep"]
     for row in result.table.to_dict("records"):
         folder = (run.folder or Path()) / str(row["folder"])
         if (folder / "spec.yaml").is_file():
             member = read(folder)
             if member.results:
-                yield replace(member, name=label(result, row) or member.name, folder=folder)
+                yield folder, replace(member, name=label(result, row) or member.name)
 
 
-def label(result: Result, row: Mapping[str, Any]) -> str:
+def label(result: Result, row: Mapping[Any, Any]) -> str:
     """What the sweep varies, and to what: ``net=VGG11 seed=3``."""
     fields = (result.provenance.get("settings") or {}).get("fields") or []
     return " ".join(f"{name.rpartition('.')[2]}={row[name]}" for name in fields if row[name] is not None)
