@@ -91,6 +91,15 @@ def test_it_says_what_it_does(done):
     assert "sensitivity: 6 passes over 20 images" in said
 
 
+def test_one_epoch_is_one_and_nothing_better_is_told_where_nothing_is(tmp_path):
+    said = []
+    train_spec(spec(measure="none", epochs=1), out=tmp_path / "r", say=said.append)
+    assert "training on 60 images of digits for 1 epoch, testing on 40" in said
+    train_spec(spec(measure="none", epochs=2, lr=1e-12), out=tmp_path / "s", say=said.append)
+    assert said[-1].startswith("test accuracy after 2 epochs: ")
+    assert "best" not in said[-1]
+
+
 def test_the_best_weights_may_be_measured_instead(tmp_path):
     run = train_spec(spec(measure="best", epochs=3, probes={"sensitivity": {}}), out=tmp_path / "r")
     best = resolve("small_cnn")

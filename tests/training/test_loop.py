@@ -182,8 +182,13 @@ def test_options_that_make_no_sense_are_refused(options, words):
 def test_labels_are_needed_and_have_to_fit():
     with pytest.raises(DataError, match=r"tensors: image . has no label"):
         fit(net(), torch.rand(3, 1, 4, 4), epochs=1, lr=0.1)
-    with pytest.raises(DataError, match="Sequential has 3 outputs, but there is an image of class 4"):
+    words = "Sequential has outputs for classes 0 to 2, but there is an image of class 4. .* with num_classes=5"
+    with pytest.raises(DataError, match=words):
         fit(net(), images(classes=5), epochs=1, lr=0.1)
+    single = nn.Sequential(nn.Flatten(), nn.Linear(16, 1))
+    words = "outputs for classes 0 to 1, but there is an image of class 2. One output tells two classes apart"
+    with pytest.raises(DataError, match=words):
+        fit(single, images(classes=3), epochs=1, lr=0.1, loss="hinge")
     with pytest.raises(DataError, match="has no label"):
         accuracy(net(), torch.rand(3, 1, 4, 4))
 

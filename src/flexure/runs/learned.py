@@ -69,5 +69,6 @@ def _notes(history: History, images: Images, recipe: Recipe) -> tuple[str, ...]:
             "The best weights were chosen by looking at the test images: their accuracy is no estimate for others."
         )
     if history.records and (skipped := history.records[-1].skipped):
-        found.append(f"{skipped} training images could not be read and were left out of every epoch.")
+        which = "1 training image" if skipped == 1 else f"{skipped} training images"
+        found.append(f"{which} could not be read, left out of every epoch.")
     return (*found, *notes_of(images))

@@ -326,7 +326,7 @@ def _measure(
 def _introduce(spec: TrainingSpec, trainee: Trainee, say: Say) -> None:
     say(f"network: {describe_network(trainee.specimen)}")
     say(
-        f"training on {len(trainee.images):,} images of {trainee.images.name} for {spec.epochs:,} epochs, testing on "
+        f"training on {len(trainee.images):,} images of {trainee.images.name} for {_epochs(spec.epochs)}, testing on "
         f"{len(trainee.test):,}"
     )
     for note in trainee.notes:
@@ -336,13 +336,18 @@ def _introduce(spec: TrainingSpec, trainee: Trainee, say: Say) -> None:
 def _summary(result: Result) -> str:
     """How good it has become, in a sentence."""
     last = result.table.iloc[-1]
-    there = f"after {int(last['epoch'])} epochs"
+    there = f"after {_epochs(int(last['epoch']))}"
     if not last["test_n"]:
         return f"{there}: training loss {last['loss']:.4g}"
     best = result.provenance.get("best_epoch")
     known = result.table.set_index("epoch")["test_accuracy"]
-    better = f" (best: {known[best]:.4f} after {best})" if best is not None and best != last["epoch"] else ""
+    is_better = best is not None and known[best] > last["test_accuracy"]
+    better = f" (best: {known[best]:.4f} after {best})" if is_better else ""
     return f"test accuracy {there}: {last['test_accuracy']:.4f} ± {last['test_accuracy_se']:.4f}{better}"
+
+
+def _epochs(count: int) -> str:
+    return f"{count:,} epoch" if count == 1 else f"{count:,} epochs"
 
 
 def _finish(folder: RunFolder[Any] | None, about: dict[str, Any]) -> None:

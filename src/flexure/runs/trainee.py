@@ -69,7 +69,8 @@ def check_net_options(spec: TrainingSpec) -> None:
         if name in _OF_THE_SPEC:
             raise ArgumentError(f"net_options.{name}: a field of its own; write {name}: beside net:.")
         if name not in valid:
-            raise ArgumentError(f"net_options: {spec.net} has no option {name!r}. {nearest(name, valid)}")
+            known = nearest(name, valid) if valid else "It has none beside those with fields of their own."
+            raise ArgumentError(f"net_options: {spec.net} has no option {name!r}. {known}")
 
 
 def _images(spec: TrainingSpec) -> tuple[data.Images, data.Images, tuple[str, ...]]:

@@ -139,7 +139,10 @@ def outputs_of(mounted: Mounted, x: torch.Tensor, batch: Batch) -> torch.Tensor:
         raise SpecimenError(f"{name}: expected logits (batch, classes); got shape {tuple(outputs.shape)}.")
     classes, largest = max(outputs.shape[1], 2), int(batch.y.max())
     if largest >= classes:
-        raise DataError(f"{name} has {outputs.shape[1]} outputs, but there is an image of class {largest}.")
+        told = f"{name} has outputs for classes 0 to {classes - 1}, but there is an image of class {largest}."
+        if outputs.shape[1] == 1:
+            raise DataError(f"{told} One output tells two classes apart: for more, use cross-entropy.")
+        raise DataError(f"{told} Other data, or a network with num_classes={largest + 1}?")
     return outputs
 
 
