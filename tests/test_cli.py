@@ -106,6 +106,20 @@ def test_a_result_whose_rows_are_layers_shows_them_by_name():
     ]
 
 
+def test_an_output_measured_at_several_points_is_told_point_by_point():
+    levels = pd.DataFrame({"layer": "output", "corruption": [0.0, 10.0], "accuracy": [0.9, 0.2], "accuracy_se": 0.01})
+    assert told(levels) == [
+        "filters accuracy  after training",
+        "corruption 0      0.900 ± 0.010",
+        "corruption 10     0.200 ± 0.010",
+    ]
+    plane = pd.DataFrame({"layer": "output", "cutoff": [3, 5], "temperature": [1e-4, 2e-3], "in_band": [True, False]})
+    assert told(plane, D=0.1, D_se=0.01, R=[0.5, 0.25], R_se=0.02)[1:] == [
+        "cutoff 3, temperature 0.0001  0.500 ± 0.020",
+        "cutoff 5, temperature 0.002   0.250 ± 0.020",
+    ]
+
+
 @pytest.mark.parametrize(("count", "shown"), [(8, 8), (9, 9), (53, 9)])
 def test_of_a_deep_network_the_layers_at_either_end_are_shown(count, shown):
     names = [line.split("  ")[0] for line in told(layers_table(count))[1:]]

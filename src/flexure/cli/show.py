@@ -29,7 +29,7 @@ def page(folders: Iterable[Path], to: Path, title: str | None = None) -> Path:
 
 
 def show(run: "Run") -> None:
-    """What every result comes down to: the output's row, or a row per layer; and where everything lies."""
+    """What every result comes down to: the output's row, or a row per layer or point; and where everything lies."""
     if not is_main() or run.folder is None or not run.results:
         return
     is_trained = not {"initial", "net"}.isdisjoint(run.spec)
@@ -44,11 +44,13 @@ def show(run: "Run") -> None:
 
 
 def _summary(result: "Result", before: str, after: str) -> "Table | Text | None":
-    """The output's estimates where there is an output, else the first estimate of every layer; None: no rows."""
+    """The output's estimates where it has one row, else one estimate of every point or layer; None: no rows."""
     rows = result.to_frame()
     names = [name for name in map(str, rows) if f"{name}_se" in rows and not name.endswith("_init")]
     if rows.empty or not names:
         return None
+    if "layer" in rows and len(rows) > 1 and (rows["layer"] == "output").all():
+        return _points_table(result.probe, rows, names, before, after)
     if "layer" not in rows or rows["layer"].iloc[-1] == "output":
         return _output_table(result.probe, rows.iloc[-1], names, before, after)
     known = rows[rows[names[0]].notna()]
@@ -67,14 +69,23 @@ def _output_table(probe: str, last: Any, names: list[str], before: str, after: s
     return table
 
 
-def _layers_table(title: str, rows: Any, name: str, before: str, after: str) -> Table:
-    """One estimate, a row per layer; of a deep network those at either end."""
+def _points_table(probe: str, rows: Any, names: list[str], before: str, after: str) -> Table:
+    """One estimate at the output, a row for each point that was measured, named by what sets it apart."""
+    facts = rows[rows.columns[: rows.columns.get_loc(names[0])]].select_dtypes("number")
+    apart = [str(name) for name in facts if facts[name].nunique() > 1][:2]
+    labels = [", ".join(f"{name} {row[name]:.3g}" for name in apart) for row in facts.to_dict("records")]
+    name = "R" if "R" in names else names[0]
+    return _layers_table(f"{probe} {name}", rows.assign(layer=labels), name, before, after, what="points")
+
+
+def _layers_table(title: str, rows: Any, name: str, before: str, after: str, what: str = "layers") -> Table:
+    """One estimate, a row per layer; of many those at either end."""
     compared = f"{name}_init" in rows
     table = Table(title, *([before] if compared else []), after, box=None, pad_edge=False)
     left_out = max(len(rows) - _LAYERS, 0)
     for number, (_, row) in enumerate(rows.iterrows()):
         if left_out and number == _LAYERS // 2:
-            table.add_row(Text(f"({left_out} more layers)"))
+            table.add_row(Text(f"({left_out} more {what})"))
         if not left_out or not 0 <= number - _LAYERS // 2 < left_out:
             initial = [estimate(row, f"{name}_init")] if compared else []
             table.add_row(Text(str(row["layer"])), *initial, estimate(row, name))
