@@ -256,6 +256,7 @@ def test_a_network_that_draws_random_numbers_is_refused():
         ({"cutoffs": (3.5,)}, "cutoff must be a whole number"),
         ({"cutoffs": ()}, "cutoffs must be one or more different values"),
         ({"cutoffs": (3, 3)}, "cutoffs must be one or more different values"),
+        ({"temperatures": "hot"}, "temperatures must be finite and above 0; got 'hot'"),
         (
             {"temperatures": 1},
             "temperatures must be a whole number of at least 2, or the temperatures themselves; got 1",
@@ -340,3 +341,10 @@ def test_a_trained_network_on_real_images_is_less_sensitive_to_deformations_with
     (row,) = flexure.phase_diagram(specimen, images, temperatures=[at], cutoffs=(3,)).to_frame().itertuples()
     alone = flexure.sensitivity(specimen, images, temperature=at, cutoff=3, layers="linear").to_frame().iloc[-1]
     assert abs(row.R / alone["R"] - 1) < 1e-4 and row.R < 0.5 and row.folding == 0
+
+
+def test_a_single_temperature_and_a_single_cutoff_need_no_list():
+    x = torch.rand(4, 1, 16, 16)
+    found = flexure.phase_diagram(nn.Identity(), x, temperatures=1e-3, cutoffs=3).to_frame()
+    listed = flexure.phase_diagram(nn.Identity(), x, temperatures=[1e-3], cutoffs=[3]).to_frame()
+    assert found.equals(listed)

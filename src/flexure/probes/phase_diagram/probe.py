@@ -1,7 +1,7 @@
 """What does the network's output make of deformations, from invisible ones to folding ones, of every roughness?"""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,8 +47,8 @@ def phase_diagram(
     specimen: Specimen | nn.Module,
     data: Any,
     *,
-    temperatures: int | Sequence[float] = 30,
-    cutoffs: Sequence[int] = (3, 5, 15),
+    temperatures: int | float | Sequence[float] = 30,
+    cutoffs: int | Sequence[int] = (3, 5, 15),
     interpolation: str = "bilinear",
     space: str = "normalized",
     same_pairs: bool = True,
@@ -122,8 +122,8 @@ def phase_diagram(
         there at c = 3).
     """
     settings = Settings(
-        temperatures=temperatures if isinstance(temperatures, int) else tuple(temperatures),
-        cutoffs=tuple(cutoffs),
+        temperatures=_several(temperatures),
+        cutoffs=_several(cutoffs),
         interpolation=interpolation,
         space=space,
         same_pairs=same_pairs,
@@ -147,6 +147,11 @@ def phase_diagram(
     origin |= {"passes": {"rows": totals.rows}, "initialized": 0, "seconds": round(time.perf_counter() - began, 2)}
     notes = (*notes_of(images), *_notes(totals, settings, len(images)))
     return Result("phase_diagram", QUESTION, table, arrays, _UNITS, origin, notes)
+
+
+def _several(values: Any) -> Any:
+    """A single value as it is, several as a tuple."""
+    return tuple(values) if isinstance(values, Iterable) and not isinstance(values, str) else values
 
 
 def _pilot(images: Images, mounted: Mounted) -> tuple[torch.Tensor, torch.Tensor]:
