@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from flexure.runs.examine import examine
     from flexure.runs.train import train
     from flexure.specimen import Specimen
+    from flexure.studies import study
 
 __version__ = "0.1.0"
 
@@ -56,6 +57,7 @@ __all__ = [
     "report",
     "resolve",
     "sensitivity",
+    "study",
     "sweep",
     "train",
 ]
@@ -84,6 +86,7 @@ _WHERE = {
     "report": "flexure.page",
     "resolve": "flexure.models",
     "sensitivity": "flexure.probes.sensitivity",
+    "study": "flexure.studies",
     "sweep": "flexure.fleet",
     "train": "flexure.runs.train",
 }

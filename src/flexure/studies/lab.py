@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import flexure
 from flexure.errors import RunError
-from flexure.fleet import sweep
 from flexure.results import Run
 from flexure.studies.claims import Study
 
@@ -60,7 +60,7 @@ class Lab:
 
     def _swept(self, name: str, spec: Mapping[str, Any]) -> list[Run]:
         self.say(f"{name}: {len(spec['runs'])} networks, in {self.out / name}")
-        done = sweep({"name": name, **spec}, out=self.out / name, workers=self.workers, retry=True)
+        done = flexure.sweep({"name": name, **spec}, out=self.out / name, workers=self.workers, retry=True)
         if failed := [state.error for state in done.states if state.error]:
             raise RunError(f"{name}: {len(failed)} of {len(done.states)} networks failed; the first: {failed[0]}")
         return done.runs()
