@@ -114,9 +114,8 @@ def accuracy(
     Returns:
         One row per level in the order given: ``layer`` (the output), ``corruption``, ``accuracy`` and ``error`` in
         [0, 1], ``loss`` in nats (without unit for one output), each with its standard error ``X_se`` over images, whose
-        draws are averaged first; ``n`` images with a label, ``status``, ``draws`` per image. Where there are no labels,
-        or one that no output stands for, or the output is not one number per class, ``status`` says so and the
-        estimates are NaN.
+        draws are averaged first; ``n`` images with a label, ``status``, ``draws`` per image. Where labels are missing
+        or have no output, or outputs are not one number per class, ``status`` says so and the estimates are NaN.
 
         A standard error of 0 beside an accuracy of 1 means that none of the n images was wrong; it does not say that
         none will be: up to ``3 / n`` wrong would go as unnoticed one time in twenty.
@@ -361,8 +360,9 @@ def _table(found: _Tally, settings: AccuracySettings) -> pd.DataFrame:
         )
         values = {"accuracy": (right, right_se), "error": (1 - right, right_se), "loss": (loss, loss_se)}
         row: dict[str, Any] = {"layer": OUTPUT, "corruption": level}
-        for name in _ESTIMATES:
-            row |= {name: values[name][0], f"{name}_se": values[name][1]}
+        row |= {
+            f"{name}{end}": part for name in _ESTIMATES for end, part in zip(("", "_se"), values[name], strict=True)
+        }
         row |= {"n": int(found.moments.n[place]), "status": status, "draws": settings.draws if level else 1}
         rows.append(row)
     return pd.DataFrame(rows)
@@ -376,7 +376,7 @@ def _rows(found: _Tally, settings: AccuracySettings) -> int:
 
 def _status(found: _Tally, place: int) -> str:
     """How the measurement at a level ended."""
-    gone = found.strays if found.stray else int(found.left_out[place])
+    gone = found.strays or int(found.left_out[place])
     more = f" and {gone - 1} more" if gone > 1 else ""
     if found.stray:
         (index, label), last = found.stray, max(found.outputs, 2) - 1
