@@ -125,7 +125,7 @@ def _diagram(result: Result, label: str, color: str) -> Diagram:
 
 def _cut_off(result: Result, cutoff: int) -> CutOff:
     part = result.table[result.table["cutoff"] == cutoff]
-    at = part.loc[np.log(part["displacement"]).abs().idxmin()]
+    at = part.iloc[int(np.abs(np.log(part["displacement"].to_numpy(float))).argmin())]
     place = int(np.flatnonzero(result["curve_cutoff"] == cutoff)[0])
     low, high = float(result["curve_T1"][place]), float(result["curve_T2"][place])
     inside = part[part["in_band"] & np.isfinite(part["R"])]
