@@ -89,7 +89,7 @@ def test_a_typo_is_told_with_its_line_and_the_nearest_name(tmp_path, line, words
         ({"probes": {"sensitivty": {}}}, "no probe 'sensitivty'. Did you mean 'sensitivity'"),
         ({"probes": {"sensitivity": {"draw": 1}}}, "sensitivity: no option 'draw'. Did you mean 'draws'"),
         ({"monitors": {"sensitivity": {"evry": 1}}}, "sensitivity: no option 'evry'"),
-        ({"monitors": {"sensitivity": {"every": "often"}}}, "often"),
+        ({"monitors": {"sensitivity": {"every": "often"}}}, "monitors.sensitivity.every: expected .*got 'often'"),
         ({"monitors": {"sensitivity": {"limit": 0}}}, "monitors.sensitivity.limit: expected a number of images"),
         ({"net_options": {"depth": 3}}, "net_options: lenet5 has no option 'depth'. It has none beside those with"),
         ({"net_options": {"channels": 3}}, "net_options.channels: a field of its own; write channels: beside net:"),

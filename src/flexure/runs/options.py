@@ -11,7 +11,7 @@ from flexure.errors import ArgumentError, nearest
 from flexure.probes import PROBES, check_probes
 from flexure.runs.fields import expectations
 
-__all__ = ["check_options", "converted", "merge_settings", "parse_settings"]
+__all__ = ["check_options", "converted", "merge_settings", "parse_settings", "value_of"]
 
 Options = dict[str, dict[str, Any]]
 COMMON = {"batch_size": "--batch-size", "device": "--device", "dtype": "--dtype", "seed": "--seed"}
@@ -36,7 +36,7 @@ def parse_settings(settings: Iterable[str]) -> Options:
             raise ArgumentError(f"--set {setting}: expected probe.option=value, such as sensitivity.draws=4.")
         if option in found.setdefault(probe, {}):
             raise ArgumentError(f"--set {setting}: {probe}.{option} is set twice.")
-        found[probe][option] = _value(value)
+        found[probe][option] = value_of(value)
     return found
 
 
@@ -122,7 +122,8 @@ def converted(where: str, hint: Any, value: Any) -> Any:
     raise ArgumentError(f"{where}: expected {expectations(problems)}; got {value!r}.")
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
+    """What a text on the command line means: YAML, or where it is none, itself."""
     if text.lower() == "none":
         return None
     try:

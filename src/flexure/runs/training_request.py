@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from flexure.errors import ArgumentError, RunError, nearest
 from flexure.results import Run
 from flexure.runs.examine import Listener
 from flexure.runs.fields import HASHES, located, read_fields
 from flexure.runs.folder import default_folder, fresh, latest
-from flexure.runs.options import merge_settings, parse_settings
+from flexure.runs.options import merge_settings, parse_settings, value_of
 from flexure.runs.request import Say
 from flexure.runs.train import train_spec
 from flexure.runs.training_spec import TrainingSpec, check_names
@@ -106,7 +104,7 @@ def _divided(settings: Iterable[str]) -> tuple[dict[str, Any], dict[str, dict[st
         if equals and path.partition(".")[0] in TrainingSpec.model_fields:
             if path in own:
                 raise ArgumentError(f"--set {setting}: {path} is set twice.")
-            own[path] = yaml.safe_load(value)
+            own[path] = value_of(value)
         elif equals and "." not in path:
             raise ArgumentError(f"--set {setting}: no field {path!r}. {nearest(path, TrainingSpec.model_fields)}")
         else:

@@ -28,7 +28,10 @@ def check_monitors(monitors: Mapping[str, Mapping[str, Any]]) -> None:
     """
     check_options({probe: _of_probe(options) for probe, options in monitors.items()})
     for probe, options in monitors.items():
-        moments(options.get("every", _EVERY))
+        try:
+            moments(options.get("every", _EVERY))
+        except ArgumentError as wrong:
+            raise ArgumentError(f"monitors.{probe}.{wrong}") from wrong
         limit = options.get("limit", _LIMIT)
         if not isinstance(limit, int) or limit < 1:
             raise ArgumentError(f"monitors.{probe}.limit: expected a number of images, at least 1; got {limit!r}.")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from types import MappingProxyType
 from typing import Any
 
@@ -81,9 +82,10 @@ class Recipe:
     test_every: int = 1
 
     def __post_init__(self) -> None:
-        for name, good, wanted in self._rules():
-            if not good:
-                raise ArgumentError(f"training: {name} must be {wanted}; got {getattr(self, name)}.")
+        for rules in (self._kinds(), self._rules()):
+            for name, good, wanted in rules:
+                if not good:
+                    raise ArgumentError(f"training: {name} must be {wanted}; got {getattr(self, name)!r}.")
         for name, table in (("optimizer", OPTIMIZERS), ("decay", DECAYS), ("precision", PRECISIONS)):
             _known(name, getattr(self, name), table)
         several = [self.augment] if isinstance(self.augment, str) or callable(self.augment) else self.augment
@@ -100,6 +102,15 @@ class Recipe:
     def settings(self) -> dict[str, Any]:
         """Every field as a plain JSON value; objects by their ``repr``, functions by their names."""
         return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+    def _kinds(self) -> Iterator[tuple[str, bool, str]]:
+        for name in ("epochs", "batch_size", "seed", "test_every"):
+            yield name, isinstance(getattr(self, name), Integral), "a whole number"
+        for name in ("lr", "momentum", "weight_decay"):
+            yield name, isinstance(getattr(self, name), Real), "a number"
+        level = self.corruption
+        yield "corruption", level is None or isinstance(level, Real) or callable(level), "a norm, or a change of images"
+        yield "stop", self.stop is None or callable(self.stop), "a rule such as EarlyStop(patience=3)"
 
     def _rules(self) -> Iterator[tuple[str, bool, str]]:
         yield "epochs", self.epochs >= 1, "at least 1"
