@@ -360,9 +360,7 @@ def _table(found: _Tally, settings: AccuracySettings) -> pd.DataFrame:
         )
         values = {"accuracy": (right, right_se), "error": (1 - right, right_se), "loss": (loss, loss_se)}
         row: dict[str, Any] = {"layer": OUTPUT, "corruption": level}
-        row |= {
-            f"{name}{end}": part for name in _ESTIMATES for end, part in zip(("", "_se"), values[name], strict=True)
-        }
+        row |= {f"{name}{end}": values[name][i] for name in _ESTIMATES for i, end in enumerate(("", "_se"))}
         row |= {"n": int(found.moments.n[place]), "status": status, "draws": settings.draws if level else 1}
         rows.append(row)
     return pd.DataFrame(rows)
