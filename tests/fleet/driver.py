@@ -17,7 +17,7 @@ def start(tmp_path: Path, spec: dict, *more: str) -> subprocess.Popen:
     """Sweep ``spec`` into ``out`` in another process."""
     (tmp_path / "spec.json").write_text(json.dumps(spec))
     command = [sys.executable, __file__, str(tmp_path / "spec.json"), str(tmp_path / "out"), *more]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 

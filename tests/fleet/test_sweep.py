@@ -10,6 +10,7 @@ import filelock
 import pytest
 
 import flexure
+from flexure import cli
 from flexure.errors import ArgumentError, RunError
 from flexure.fleet import Sweep, folder, pool, read_sweep, sweep
 from flexure.fleet.pool import cores
@@ -69,10 +70,21 @@ def test_one_that_fails_keeps_no_other_from_being_done_and_is_done_again_on_requ
 def test_a_job_that_takes_its_worker_with_it_is_begun_three_times(tmp_path, tiny):
     done = sweep(tiny, out=tmp_path / "out", work="tests.fleet.works:vanish")
     assert statuses(done) == ["done", "done", "failed", "done"]
-    assert done.states[2].error == "its worker died 3 times, the last time of exit code 7"
+    assert done.states[2].error == "its worker died of exit code 7, as before: 3 times in all"
     folder = done.path(done.jobs[2])
     assert (folder / "log.txt").read_text() == "about to vanish\n" * 3
     assert "about to vanish" in json.loads((folder / "failed.json").read_text())["traceback"]
+
+
+def test_a_worker_that_is_interrupted_alone_has_its_job_begun_again(tmp_path, tiny):
+    done = sweep(tiny, out=tmp_path / "out", work="tests.fleet.works:be_interrupted")
+    assert statuses(done) == ["done", "done", "failed", "done"]
+    assert done.states[2].error == "its worker was interrupted, as before: 3 times in all"
+
+
+def test_a_field_that_is_called_as_a_column_hides_none(tmp_path, tiny):
+    done = sweep({**tiny, "grid": {"value": [1], "status": [7]}}, out=tmp_path, work="tests.fleet.works:count")
+    assert done.to_frame()[["status (field)", "status"]].values.tolist() == [[7, "done"]]
 
 
 def test_a_full_disk_fails_one_job_and_leaves_what_the_others_found(tmp_path, tiny):
@@ -176,6 +188,10 @@ def test_the_runs_of_a_sweep_are_those_that_examine_makes(tmp_path):
     network, data = flexure.resolve("lenet5", seed=2), flexure.load("digits", limit=12, seed=2, image_size=28)
     alone = flexure.sensitivity(network, data, draws=1, seed=2)
     assert runs[2]["sensitivity"].table.equals(alone.table)
+    again = runs[2].environment["command"]
+    assert again == f"flexure examine --config {runs[2].folder.resolve()}/spec.yaml"
+    assert cli.run([*again.split()[1:], "--out", str(tmp_path / "again")]) == 0
+    assert flexure.read(tmp_path / "again")["sensitivity"].table.equals(alone.table)
 
 
 def test_an_interrupted_driver_takes_its_workers_with_it_and_goes_on(tmp_path, tiny, monkeypatch):

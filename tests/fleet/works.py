@@ -43,6 +43,12 @@ def vanish(fields: dict, folder: Path) -> None:
     count(fields, folder)
 
 
+def be_interrupted(fields: dict, folder: Path) -> None:
+    if fields["value"] == 2:
+        raise KeyboardInterrupt
+    count(fields, folder)
+
+
 def fill_the_disk(fields: dict, folder: Path) -> None:
     """From here on this process cannot sync a file: what a full disk says."""
     if fields["value"] != 2:

@@ -54,7 +54,7 @@ def sweep(
         _explain_stop(folder)
         raise
     _show(done)
-    return 1 if done.counts["failed"] else 0
+    return 0 if done.counts["done"] == len(done.jobs) else 1
 
 
 def _places(spec: Path, out: Path | None) -> tuple[Path, Path]:

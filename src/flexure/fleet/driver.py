@@ -64,7 +64,7 @@ def sweep(
         RunError: Another driver works on the folder, it holds another sweep, it cannot be written, or workers or the
             cluster cannot be used. What is finished is kept.
 
-    Cost: the jobs; 3 % more at jobs of two seconds, and a few seconds in which the workers import torch.
+    Cost: the jobs, some 20 ms more for each, and a few seconds in which the workers import torch.
     """
     if workers < 1:
         raise ArgumentError(f"workers: expected at least 1; got {workers}.")

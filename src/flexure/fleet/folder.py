@@ -7,7 +7,7 @@ import socket
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from flexure.fleet.jobs import DONE, FAILED, STARTED, read_record
 from flexure.fleet.plan import FORMAT, Job, Plan, label
 from flexure.results import Run, read, write_atomically
 
-__all__ = ["RUNNING", "STOPPED", "WAITING", "State", "Sweep", "hold", "read_sweep"]
+__all__ = ["RUNNING", "STOPPED", "WAITING", "State", "Sweep", "apart", "hold", "read_sweep"]
 
 SPEC, JOBS, DRIVER, LOCK = "sweep.yaml", "jobs.json", "driver.json", ".lock"
 WAITING, RUNNING, STOPPED = "waiting", "running", "stopped half way"
@@ -107,9 +107,10 @@ class Sweep:
     def to_frame(self) -> pd.DataFrame:
         """One row per job: what the sweep varies, status, seconds, what went wrong, hash."""
         names = list(dict.fromkeys(name for job in self.jobs for name in job.varied))
-        fields = {name: [job.varied.get(name) for job in self.jobs] for name in names}
         found = {name: [getattr(state, name) for state in self.states] for name in ("status", "seconds", "error")}
-        return pd.DataFrame({**fields, **found, "hash": [job.hash for job in self.jobs]})
+        found["hash"] = [job.hash for job in self.jobs]
+        fields = {apart(name, found): [job.varied.get(name) for job in self.jobs] for name in names}
+        return pd.DataFrame({**fields, **found})
 
     def runs(self) -> list[Run]:
         """The runs that are done, in order, each named after what the sweep varies.
@@ -126,6 +127,11 @@ class Sweep:
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {status}" for status, count in self.counts.items())
         return f"sweep {self.name!r} in {self.folder}: {counts}\n{self.to_frame().to_string(index=False, max_rows=30)}"
+
+
+def apart(name: str, taken: Container[str]) -> str:
+    """The name of a field, made different from the columns that every table of a sweep has."""
+    return f"{name} (field)" if name in taken else name
 
 
 def read_sweep(folder: str | os.PathLike) -> list[Run]:

@@ -1,5 +1,6 @@
 """The kinds of run that a job can be, told apart by the field that names the network."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,12 +38,16 @@ class _Measurement:
         check_names(spec)
 
     def carry_out(self, fields: Mapping[str, Any], folder: Path) -> None:
+        from flexure.runs.examine import examine_spec
         from flexure.runs.options import merge_settings
-        from flexure.runs.request import Request
+        from flexure.runs.request import prepare, threads
         from flexure.runs.spec import Spec
 
         spec = Spec.of({**fields, "probes": merge_settings(fields.get("probes"), {}, ())})
-        Request(spec, folder, resume=True).carry_out()
+        with threads(spec.threads):
+            network, images, initial = prepare(spec)
+            again = _command("examine", folder)
+            examine_spec(spec, network, images, initial=initial, out=folder, resume=True, command=again)
 
 
 class _Training:
@@ -62,7 +67,17 @@ class _Training:
         from flexure.runs.train import train_spec
         from flexure.runs.training_spec import TrainingSpec
 
-        train_spec(TrainingSpec.of(fields), out=folder, resume=True)
+        train_spec(TrainingSpec.of(fields), out=folder, resume=True, command=_command("train", folder))
+
+
+def _command(name: str, folder: Path) -> str:
+    """The command that makes this one run again, elsewhere."""
+    from flexure.runs.environment import command_line
+
+    place = os.path.relpath(folder)
+    return command_line(
+        ["flexure", name, "--config", str(Path(folder if place.startswith("..") else place) / "spec.yaml")]
+    )
 
 
 KINDS: Mapping[str, Kind] = {"model": _Measurement(), "net": _Training()}

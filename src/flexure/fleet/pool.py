@@ -107,11 +107,14 @@ class Pool:
                 continue
             if line is None:
                 yield from self._bury(worker, deaths, left)
-            elif worker.ready:
-                worker.order = None
-                yield Outcome(**json.loads(line))
-            else:
+            elif not worker.ready:
                 worker.ready = True
+            elif (order := worker.order) is not None:
+                worker.order, outcome = None, Outcome(**json.loads(line))
+                if outcome.status == "stopped":  # somebody interrupted this worker, and not the sweep
+                    yield from self._again(order, "its worker was interrupted", deaths, left)
+                else:
+                    yield outcome
 
     def _busy(self) -> bool:
         return any(worker is not None and worker.order is not None for worker in self._workers)
@@ -142,14 +145,18 @@ class Pool:
         self._stillborn = 0 if worker.ready else self._stillborn + 1
         if self._stillborn == ATTEMPTS:
             raise RunError(f"no worker can be started: {_reason(code)}. {_tail(self._log(place))}")
-        if (order := worker.order) is None:
-            return
-        deaths[order.hash] += worker.ready
+        if worker.order is not None and not worker.ready:
+            left.appendleft(worker.order)
+        elif worker.order is not None:
+            yield from self._again(worker.order, f"its worker died of {_reason(code)}", deaths, left)
+
+    def _again(self, order: Order, what: str, deaths: Counter[str], left: deque[Order]) -> Iterator[Outcome]:
+        """Put a job back that did not come to an end, unless that has happened too often."""
+        deaths[order.hash] += 1
         if deaths[order.hash] < ATTEMPTS:
             left.appendleft(order)
-            return
-        sentence = f"its worker died {ATTEMPTS} times, the last time of {_reason(code)}"
-        yield fail(order, sentence, _tail(Path(order.folder) / LOG))
+        else:
+            yield fail(order, f"{what}, as before: {ATTEMPTS} times in all", _tail(Path(order.folder) / LOG))
 
     def _start(self, place: int) -> _Worker:
         self._logs.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import pandas as pd
 
 import flexure
 from flexure.analysis.points import errors_at, values_at
-from flexure.fleet.folder import State, Sweep
+from flexure.fleet.folder import State, Sweep, apart
 from flexure.fleet.plan import Job
 from flexure.results import Result, Run, read
 
@@ -55,7 +55,7 @@ def summary(found: Sweep) -> Result:
     names = list(dict.fromkeys(name for job in found.jobs for name in job.varied))
     rows = [_row(found, job, state) for job, state in zip(found.jobs, found.states, strict=True)]
     table = pd.DataFrame(rows, columns=_OWN)
-    own = {_apart(name): _column([job.varied.get(name) for job in found.jobs]) for name in names}
+    own = {apart(name, _OWN): _column([job.varied.get(name) for job in found.jobs]) for name in names}
     measured = [name for name in _MEASURED if table[name].notna().any()]
     kept = [name for name in _OWN if name.removesuffix("_se") not in _MEASURED or name.removesuffix("_se") in measured]
     return Result(
@@ -108,11 +108,6 @@ def _point(run: Run) -> bool:
     """Whether the comparison can take this run."""
     found = _estimates(run)
     return {"error", "R"} <= found.keys() and all(map(math.isfinite, (found["error"], found["R"])))
-
-
-def _apart(name: str) -> str:
-    """The field's name, made different from the columns that every sweep has."""
-    return f"{name} (field)" if name in _OWN else name
 
 
 def _column(values: Sequence[Any]) -> list[Any]:
