@@ -47,7 +47,7 @@ def test_the_module_runs_like_the_command():
 def test_help_lists_the_commands_there_are(capsys):
     assert cli.run(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert re.findall(r"│ (\w+) ", shown) == ["doctor", "examine", "layers", "report", "sweep", "train"]
+    assert re.findall(r"│ (\w+) ", shown) == ["doctor", "examine", "layers", "report", "study", "sweep", "train"]
     assert "--version" in shown
 
 
