@@ -1,6 +1,7 @@
 """What every test shares: float64 where asked, no network, and real data where the machine has them."""
 
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -8,6 +9,11 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C seriously, also where the tests run in the background and a shell has had it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
