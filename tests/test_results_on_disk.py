@@ -225,10 +225,10 @@ def test_several_results_of_one_probe_lie_in_a_folder_under_names_of_their_own(t
 
 def test_a_run_is_read_in_the_order_it_was_asked_for(tmp_path):
     folder = folder_with(tmp_path)
-    for probe in ("layers", "zebra", "sensitivity", "another"):
+    for probe in ("layers", "zebra", "sensitivity", "training", "another"):
         gauge.result(probe=probe).save(folder)
     run = read(str(folder))
-    assert list(run.results) == ["sensitivity", "layers", "another", "zebra"]
+    assert list(run.results) == ["training", "sensitivity", "layers", "another", "zebra"]
     assert (run.name, run.folder) == (tmp_path.name, tmp_path)
     assert run.spec["probes"] == {"sensitivity": {}, "layers": {}} and run.environment == {"device": "cpu"}
     assert run["layers"].probe == "layers"

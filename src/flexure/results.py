@@ -28,6 +28,7 @@ __all__ = ["MEASURED", "Checkpoint", "Progress", "Result", "Run", "read", "write
 MEASURED = "measured"
 _FORMAT = 1
 _KEY = b"flexure"
+_FIRST = "training"  # what a network is precedes what it answers
 
 
 class Progress(Protocol):
@@ -233,7 +234,8 @@ def read(folder: str | os.PathLike) -> Run:
         raise RunError(f"{folder}: spec.yaml or env.json cannot be read ({wrong}).") from wrong
     asked = list(spec.get("probes") or {})
     found = {path.stem: Result.load(path) for path in sorted(folder.glob("*.parquet"))}
-    order = sorted(found, key=lambda name: (asked.index(name) if name in asked else len(asked), name))
+    places = {_FIRST: -1} | {name: place for place, name in enumerate(asked)}
+    order = sorted(found, key=lambda name: (places.get(name, len(asked)), name))
     return Run(folder.resolve().name, spec, environment, {name: found[name] for name in order}, folder)
 
 
