@@ -60,8 +60,9 @@ def test_claims_are_judged_and_what_is_missing_is_said(tiny, tmp_path):
     assert any("without mine, whose weights are not given (--weights mine=FILE)" in text for text in told)
 
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("s/digits/jobs/*/training.parquet")}
-    again = studies.study("petrini_2021", root=tmp_path, out="s", claims=["errs"]).to_frame()
-    assert again["value"].tolist() == [found.loc["errs", "value"]]  # nothing was trained again
+    again = studies.study("petrini_2021", root=tmp_path, out="s", claims=["errs"]).to_frame().set_index("claim")
+    assert again["verdict"].to_dict() == found["verdict"].to_dict()  # those not judged again are kept
+    assert again.loc["errs", "value"] == found.loc["errs", "value"]  # nothing was trained again
     assert {path: path.stat().st_mtime_ns for path in before} == before and len(before) == 2
 
 
@@ -99,6 +100,12 @@ def test_a_study_lists_its_claims(capsys):
     assert cli.run(["study"]) == 0
     said = capsys.readouterr().out
     assert "tomasini_2022: 23 claims" in said and "fig3_shuffled: After shuffling" in said
+
+
+def test_no_workers_leave_the_verdicts_alone(tiny, tmp_path):
+    with pytest.raises(ArgumentError, match="workers must be at least 1; got 0"):
+        studies.study("petrini_2021", root=tmp_path, out="s", workers=0)
+    assert not (tmp_path / "s").exists()
 
 
 def test_an_unknown_study_is_refused():

@@ -63,26 +63,34 @@ def study(
     Raises:
         ArgumentError: No such study or claim.
 
-    Cost: quick, below 20 minutes on two cores for each study; full, what its ``claim.toml`` says.
+    Cost: quick, some ten minutes to an hour on two cores; full, what its ``claim.toml`` says.
     Source: the papers; each study's README says how it differs.
     """
     read = Study.read(_known(name, STUDIES, "study"))
     known = [claim.name for claim in read.claims]
     chosen = [_known(claim, known, "claim") for claim in claims] or known
+    if workers < 1:
+        raise ArgumentError(f"study: workers must be at least 1; got {workers}.")
     mode = "full" if full else "quick"
     folder = Path(out) if out is not None else Path("studies") / f"{name}-{mode}"
     lab = Lab(read, mode, folder, Path(root).expanduser(), dict(weights or {}), workers, say)
     judges = import_module(f"flexure.studies.{name}.study").JUDGES
     _describe(folder, read, mode, chosen)
-    rows: list[dict[str, Any]] = []
+    rows = _earlier(folder)
     for claim in [claim for claim in read.claims if claim.name in chosen]:
-        rows.append(_judged(claim, lab, judges[claim.name]))
-        say(
-            f"{claim.name}: {rows[-1]['verdict']} ({claim.quantity}: {_words(rows[-1])}; expected {expectation(claim)})"
-        )
-        result = Result("study", QUESTION, pd.DataFrame(rows), units=_UNITS, provenance=_origin(read, mode))
+        row = rows[claim.name] = _judged(claim, lab, judges[claim.name])
+        say(f"{claim.name}: {row['verdict']} ({claim.quantity}: {_words(row)}; expected {expectation(claim)})")
+        table = pd.DataFrame([rows[name] for name in known if name in rows])
+        result = Result("study", QUESTION, table, units=_UNITS, provenance=_origin(read, mode))
         result.save(folder)
     return result
+
+
+def _earlier(folder: Path) -> dict[str, dict[str, Any]]:
+    """The verdicts that lie in the folder, by claim; those asked for are judged anew."""
+    path = folder / "study.parquet"
+    rows: list[dict[Any, Any]] = Result.load(path).to_frame().to_dict("records") if path.is_file() else []
+    return {str(row["claim"]): dict(row) for row in rows}
 
 
 def _known(name: str, valid: Sequence[str], kind: str) -> str:
