@@ -73,7 +73,10 @@ def test_a_job_that_takes_its_worker_with_it_is_begun_three_times(tmp_path, tiny
     assert done.states[2].error == "its worker died of exit code 7, as before: 3 times in all"
     folder = done.path(done.jobs[2])
     assert (folder / "log.txt").read_text() == "about to vanish\n" * 3
-    assert "about to vanish" in json.loads((folder / "failed.json").read_text())["traceback"]
+    failed = json.loads((folder / "failed.json").read_text())
+    assert "about to vanish" in failed["traceback"]
+    started = json.loads((folder / "started.json").read_text())
+    assert failed["seconds"] == pytest.approx(failed["finished"] - started["began"], abs=0.1)
 
 
 def test_a_worker_that_is_interrupted_alone_has_its_job_begun_again(tmp_path, tiny):
@@ -223,3 +226,4 @@ def test_workers_share_the_cores_unless_one_says_otherwise(tmp_path, monkeypatch
     assert pool.Pool(2, tmp_path, cpus=3)._environment(0)["OMP_NUM_THREADS"] == "3"
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert pool.Pool(2, tmp_path)._environment(0)["OMP_NUM_THREADS"] == "5"
+    assert pool.Pool(2, tmp_path, cpus=3)._environment(0)["OMP_NUM_THREADS"] == "3"  # the file's word is the last

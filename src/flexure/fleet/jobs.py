@@ -111,7 +111,8 @@ def fail(order: Order, error: str, details: str = "") -> Outcome:
         with _held(folder):
             if is_done(folder, order.hash):
                 return Outcome(order.hash, "done")
-            return _failed(order, folder, error, details or error, time.time())
+            began = read_record(folder / STARTED).get("began", time.time())
+            return _failed(order, folder, error, details or error, float(began))
     except FlexureError:
         return Outcome(order.hash, "failed", error)
 

@@ -67,7 +67,7 @@ class Pool:
 
     def __init__(self, workers: int, logs: Path, *, cpus: int | None = None) -> None:
         self._most, self._logs = workers, logs
-        self._threads = cpus or max(1, cores() // workers)
+        self._cpus, self._threads = cpus, cpus or max(1, cores() // workers)
         self._workers: list[_Worker | None] = []
         self._stillborn = 0  # workers in a row that died before they were ready
         self._heard: queue.SimpleQueue[tuple[_Worker, str | None]] = queue.SimpleQueue()
@@ -177,7 +177,10 @@ class Pool:
     def _environment(self, place: int) -> dict[str, str]:
         """Cores are shared out, and so are GPUs: ``device: auto`` takes the one of this number, modulo their number."""
         own = {"LOCAL_RANK": str(place), "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
-        return {"OMP_NUM_THREADS": str(self._threads), "OMP_WAIT_POLICY": "PASSIVE", **os.environ, **own}
+        threads = {"OMP_NUM_THREADS": str(self._threads)}
+        if self._cpus is not None:  # asked for in the sweep's file; what is exported gives way
+            own |= threads
+        return {**threads, "OMP_WAIT_POLICY": "PASSIVE", **os.environ, **own}
 
     def _log(self, place: int) -> Path:
         return self._logs / f"worker-{place}.log"
