@@ -173,3 +173,8 @@ def test_fresh_folders_are_numbered_and_the_latest_is_found(tmp_path):
 )
 def test_the_folder_is_named_after_network_and_data(model, data, name):
     assert default_folder(model, data) == Path("runs") / name
+
+
+def test_a_check_of_a_folder_that_is_not_there_leaves_none(tmp_path):
+    RunFolder.check(tmp_path / "runs" / "new", SPEC)
+    assert not (tmp_path / "runs" / "new").exists()

@@ -19,6 +19,7 @@ from flexure.errors import RunError
 from flexure.fleet.jobs import DONE, FAILED, STARTED, read_record
 from flexure.fleet.plan import FORMAT, Job, Plan, label
 from flexure.results import Run, read, write_atomically
+from flexure.runs.locking import held
 
 __all__ = ["RUNNING", "STOPPED", "WAITING", "State", "Sweep", "apart", "hold", "read_sweep"]
 
@@ -150,10 +151,8 @@ def hold(folder: Path, plan: Plan, *, workers: int, where: str) -> Iterator[str]
     Raises:
         RunError: Another driver holds it, it holds another sweep or one of a newer version, or cannot be written.
     """
-    with _locked(folder):
+    with held(folder, busy=lambda: _who(folder), name=LOCK, patience=_PROBE):
         _check_same(folder, plan)
-        for leftover in folder.glob(".*.tmp"):
-            leftover.unlink(missing_ok=True)
         driver = uuid.uuid4().hex
         about = {"driver": driver, "pid": os.getpid(), "host": socket.gethostname(), "began": time.time()}
         write_atomically(folder / SPEC, plan.file.to_yaml().encode())
@@ -165,26 +164,10 @@ def hold(folder: Path, plan: Plan, *, workers: int, where: str) -> Iterator[str]
             (folder / DRIVER).unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / LOCK)
-        lock.acquire(timeout=_PROBE)
-    except filelock.Timeout:
-        raise RunError(f"{folder}: another driver works on this sweep. {_who(folder)}") from None
-    except OSError as wrong:
-        raise RunError(f"{folder}: cannot be written ({wrong.strerror or wrong}). Choose another folder.") from wrong
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _who(folder: Path) -> str:
     about = read_record(folder / DRIVER)
     found = f"It is process {about['pid']} on {about['host']}. " if about else ""
-    return f"{found}See how far it is with: flexure sweep {folder} --status"
+    return f"another driver works on this sweep. {found}See how far it is with: flexure sweep {folder} --status"
 
 
 def _is_held(folder: Path) -> bool:

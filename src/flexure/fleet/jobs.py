@@ -6,17 +6,17 @@ import os
 import socket
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from flexure.errors import ArgumentError, FlexureError, RunError
 from flexure.fleet.kinds import kind_of
 from flexure.results import write_atomically
+from flexure.runs.locking import held
 
 __all__ = [
     "DONE", "FAILED", "STARTED",
@@ -190,24 +190,10 @@ def _work(name: str | None) -> Work:
     return found
 
 
-@contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def _held(folder: Path) -> AbstractContextManager[None]:
     """Hold a job's folder. Whoever holds it else is the last breath of a driver that was killed."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / _LOCK)
-        lock.acquire(timeout=_PATIENCE)
-    except filelock.Timeout:
-        raise RunError(f"{folder}: another process is still at this job. Wait for it, or end it.") from None
-    except OSError as wrong:
-        raise RunError(f"{folder}: cannot be written ({wrong.strerror or wrong}).") from wrong
-    try:
-        for leftover in folder.rglob(".*.tmp"):
-            with contextlib.suppress(OSError):
-                leftover.unlink()
-        yield
-    finally:
-        lock.release()
+    busy = "another process is still at this job. Wait for it, or end it."
+    return held(folder, busy=lambda: busy, name=_LOCK, patience=_PATIENCE, deep=True)
 
 
 def _sentence(wrong: BaseException) -> str:

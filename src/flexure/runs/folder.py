@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import filelock
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -18,6 +17,7 @@ from safetensors.numpy import save
 from flexure.errors import RunError
 from flexure.results import Result, Run, read, write_atomically
 from flexure.runs.fields import HASHES, Fields, read_fields
+from flexure.runs.locking import can_be_made, held
 
 __all__ = ["PARTIAL", "PartialSums", "RunFolder", "default_folder", "fresh", "latest"]
 
@@ -99,7 +99,7 @@ class RunFolder(Generic[S]):
         if rank > 0:
             yield cls(folder, spec, rank=rank, world_size=world_size)
             return
-        with _locked(folder):
+        with held(folder, busy=_busy):
             folder_of = cls(folder, _reconciled(folder, spec, resume), rank=rank, world_size=world_size)
             write_atomically(folder / "spec.yaml", folder_of.spec.to_yaml().encode())
             yield folder_of
@@ -111,7 +111,9 @@ class RunFolder(Generic[S]):
         Raises:
             RunError: As for :meth:`hold`.
         """
-        with _locked(Path(path)):
+        if can_be_made(path):
+            return
+        with held(path, busy=_busy):
             _reconciled(Path(path), spec, resume)
 
     def finished(self) -> dict[str, Result]:
@@ -180,22 +182,8 @@ def _numbered(path: Path) -> Iterator[Path]:
         number += 1
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / ".lock", blocking=False)
-        lock.acquire()
-    except filelock.Timeout:
-        raise RunError(f"{folder}: another process is writing to this folder. Wait for it or choose another.") from None
-    except OSError as wrong:
-        raise RunError(f"{folder}: cannot be written ({wrong.strerror or wrong}). Choose another folder.") from wrong
-    try:
-        for leftover in folder.glob(".*.tmp"):
-            leftover.unlink()
-        yield
-    finally:
-        lock.release()
+def _busy() -> str:
+    return "another process is writing to this folder. Wait for it or choose another."
 
 
 def _reconciled(folder: Path, spec: S, resume: bool) -> S:
