@@ -1,6 +1,7 @@
 """A whole study on two tiny networks: verdicts, what is done once, what cannot be tried, and the program."""
 
 import dataclasses
+import json
 import math
 import sys
 from types import ModuleType
@@ -8,8 +9,9 @@ from types import ModuleType
 import pytest
 
 from flexure import cli, studies
-from flexure.errors import ArgumentError
+from flexure.errors import ArgumentError, RunError
 from flexure.fleet import read_sweep
+from flexure.runs.locking import held
 from flexure.studies import Claim, Study
 from flexure.studies.measured import at_output, deepest, fall
 
@@ -89,11 +91,39 @@ def test_the_program_prints_the_verdicts_and_a_page(tiny, tmp_path, capsys):
         (["study", "petrini_2012"], "no study 'petrini_2012'. Did you mean 'petrini_2021'"),
         (["study", "petrini_2021", "--claim", "ers"], "no claim 'ers'. Did you mean 'errs'"),
         (["study", "petrini_2021", "--weights", "mine"], "--weights mine: expected NAME=FILE"),
+        (["study", "petrini_2021", "--weights", "mina=f.pt"], "no ready-trained network 'mina'. Did you mean 'mine'"),
     ],
 )
 def test_wrong_names_are_corrected_before_anything_is_done(tiny, command, words, capsys):
     assert cli.run(command) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_claim_that_could_not_be_tried_fails_the_command(tiny, tmp_path, capsys):
+    assert cli.run(["study", "petrini_2021", "--root", str(tmp_path), "--out", "s"]) == 1
+    assert "not tried" in capsys.readouterr().out
+
+
+def test_networks_that_failed_are_not_trained_again_for_each_claim(tiny, tmp_path, monkeypatch):
+    claims = (*tiny.claims, dataclasses.replace(tiny.claims[-1], name="again"))
+    study = dataclasses.replace(tiny, claims=claims)
+    monkeypatch.setattr(Study, "read", classmethod(lambda cls, name: study))
+    monkeypatch.setitem(sys.modules["flexure.studies.petrini_2021.study"].JUDGES, "again", judge)
+    told = []
+    found = studies.study("petrini_2021", root=tmp_path, out="s", say=told.append).to_frame().set_index("claim")
+    assert sum(text.startswith("mnist: 2 networks") for text in told) == 1
+    assert found.loc["again", "status"] == found.loc["elsewhere", "status"]
+
+
+def test_two_processes_do_not_judge_into_one_folder(tiny, tmp_path):
+    with held(tmp_path / "s", busy=str), pytest.raises(RunError, match="another process works on this study"):
+        studies.study("petrini_2021", root=tmp_path, out="s")
+
+
+def test_the_command_that_repeats_a_study_lies_beside_it(tiny, tmp_path):
+    studies.study("petrini_2021", root=tmp_path, out="s", claims=["errs"])
+    command = json.loads((tmp_path / "s" / "env.json").read_text())["command"]
+    assert command == f"flexure study petrini_2021 --root {tmp_path} --out s"
 
 
 def test_a_study_lists_its_claims(capsys):

@@ -29,13 +29,13 @@ def study(
     weights: Annotated[Names, flag("Ready-trained networks, as NAME=FILE (resnet20=…).", consume_multiple=True)] = None,
     out: Annotated[Path | None, flag("Folder of the study.", "studies/NAME-quick or -full")] = None,
     workers: Annotated[int, flag("Networks trained at a time.", "2")] = 2,
-) -> None:
+) -> int:
     """Redo a paper's figures: train and measure its networks, and judge each claim by a number fixed beforehand."""
     from flexure import studies
 
     if name is None:
         _list(studies.STUDIES)
-        return
+        return 0
     folder = out or Path("studies") / f"{name}-{'full' if full else 'quick'}"
     files = dict(_pair(text) for text in weights or ())
     found = studies.study(
@@ -44,6 +44,7 @@ def study(
     stdout().print(_verdicts(found))
     print(f"study folder: {folder}")
     print(f"page: {page([folder], folder / 'report.html')}")
+    return int("not tried" in set(found["verdict"]))
 
 
 def _list(names: tuple[str, ...]) -> None:

@@ -14,7 +14,8 @@ import yaml
 
 from flexure.errors import ArgumentError, FlexureError, nearest
 from flexure.results import MEASURED, Result, Run, write_atomically
-from flexure.runs.environment import environment
+from flexure.runs.environment import command_line, environment
+from flexure.runs.locking import held
 from flexure.studies.claims import NOT_TRIED, Claim, Finding, Study, expectation, verdict
 from flexure.studies.lab import Lab
 
@@ -61,7 +62,8 @@ def study(
         ``seconds``. Also written to ``out``, claim by claim.
 
     Raises:
-        ArgumentError: No such study or claim.
+        ArgumentError: No such study, claim or ready-trained network.
+        RunError: ``out`` cannot be written, or another process works on it.
 
     Cost: quick, some ten minutes to an hour on two cores; full, what its ``claim.toml`` says.
     Source: the papers; each study's README says how it differs.
@@ -75,14 +77,15 @@ def study(
     folder = Path(out) if out is not None else Path("studies") / f"{name}-{mode}"
     lab = Lab(read, mode, folder, Path(root).expanduser(), dict(weights or {}), workers, say)
     judges = import_module(f"flexure.studies.{name}.study").JUDGES
-    _describe(folder, read, mode, chosen)
-    rows = _earlier(folder)
-    for claim in [claim for claim in read.claims if claim.name in chosen]:
-        row = rows[claim.name] = _judged(claim, lab, judges[claim.name])
-        say(f"{claim.name}: {row['verdict']} ({claim.quantity}: {_words(row)}; expected {expectation(claim)})")
-        table = pd.DataFrame([rows[name] for name in known if name in rows])
-        result = Result("study", QUESTION, table, units=_UNITS, provenance=_origin(read, mode))
-        result.save(folder)
+    with held(folder, busy=lambda: "another process works on this study. Wait for it, or choose another folder."):
+        rows = _earlier(folder)
+        _describe(folder, lab, [claim for claim in known if claim in {*chosen, *rows}])
+        for claim in [claim for claim in read.claims if claim.name in chosen]:
+            row = rows[claim.name] = _judged(claim, lab, judges[claim.name])
+            say(f"{claim.name}: {row['verdict']} ({claim.quantity}: {_words(row)}; expected {expectation(claim)})")
+            table = pd.DataFrame([rows[name] for name in known if name in rows])
+            result = Result("study", QUESTION, table, units=_UNITS, provenance=_origin(read, mode))
+            result.save(folder)
     return result
 
 
@@ -105,6 +108,8 @@ def _judged(claim: Claim, lab: Lab, judge: Callable[[Sequence[Run], Mapping[str,
     try:
         found = judge(lab.networks(claim.networks), claim.settings)
         ended, status = verdict(claim, found), found.words or MEASURED
+    except ArgumentError:
+        raise
     except FlexureError as wrong:
         found, ended, status = _EMPTY, NOT_TRIED, str(wrong)
     return {
@@ -130,11 +135,14 @@ def _words(row: Mapping[str, Any]) -> str:
     return f"{row['value']:.3g}, 95 % interval {row['low']:.3g} to {row['high']:.3g}, {row['n']} networks"
 
 
-def _describe(folder: Path, read: Study, mode: str, chosen: Sequence[str]) -> None:
+def _describe(folder: Path, lab: Lab, claims: Sequence[str]) -> None:
     """The files that make the study's folder a run: what was asked for, and where it ran."""
-    asked = {"study": read.name, "mode": mode, "claims": list(chosen), "probes": {"study": {}}}
+    asked = {"study": lab.study.name, "mode": lab.mode, "claims": list(claims), "probes": {"study": {}}}
     write_atomically(folder / "spec.yaml", yaml.safe_dump(asked, sort_keys=False).encode())
-    about = environment(device="cpu", world_size=1, command=f"flexure study {read.name}{' --full' * (mode == 'full')}")
+    given = [part for name, file in lab.weights.items() for part in ("--weights", f"{name}={file}")]
+    full = ["--full"] if lab.mode == "full" else []
+    command = ["flexure", "study", lab.study.name, *full, "--root", str(lab.root), *given, "--out", str(folder)]
+    about = environment(command=command_line(command))
     write_atomically(folder / "env.json", json.dumps(about, indent=2).encode())
 
 

@@ -73,37 +73,25 @@ class Finding:
     words: str = ""
 
     @classmethod
-    def mean(cls, values: Sequence[float], words: str = "") -> "Finding":
+    def mean(cls, values: Sequence[float]) -> "Finding":
         """Mean over independent networks, with Student's interval; fewer than two networks have none.
 
-        >>> found = Finding.mean([1.0, 2.0, 3.0])
-        >>> found.value, round(found.se, 3), round(found.low, 3)
-        (2.0, 0.577, -0.484)
+        Values that are not finite (a network that answers everything alike has no R) are left out, and ``words`` says
+        how many.
+
+        >>> found = Finding.mean([1.0, 2.0, 3.0, float("nan")])
+        >>> found.value, round(found.se, 3), round(found.low, 3), found.words
+        (2.0, 0.577, -0.484, '1 of 4 networks left out: no such number')
         """
-        x, n = np.asarray(values, float), len(values)
+        given = np.asarray(values, float)
+        x = given[np.isfinite(given)]
+        n, value = len(x), float(x.mean()) if len(x) else math.nan
+        words = f"{len(given) - n} of {len(given)} networks left out: no such number" if n < len(given) else ""
         if n < 2:
-            return cls(float(x.mean()) if n else math.nan, math.nan, math.nan, math.nan, n, words)
-        value, se = float(x.mean()), float(x.std(ddof=1) / math.sqrt(n))
+            return cls(value, math.nan, math.nan, math.nan, n, words)
+        se = float(x.std(ddof=1) / math.sqrt(n))
         reach = float(stats.t.ppf((1 + _LEVEL) / 2, n - 1)) * se
         return cls(value, se, value - reach, value + reach, n, words)
-
-    @classmethod
-    def median(cls, values: Sequence[float], words: str = "") -> "Finding":
-        """Median over independent networks; the interval is between order statistics, as wide as it has to be.
-
-        The ends are the k-th smallest and largest of n values, with the largest k that leaves at most 2.5 % beyond
-        either; below 6 values there is none, and the ends are the smallest and the largest (of coverage
-        :math:`1 - 2^{1-n}`, which ``words`` tells). The standard error is half the width over 1.96.
-        """
-        x, n = np.sort(np.asarray(values, float)), len(values)
-        if n < 2:
-            return cls(float(np.median(x)) if n else math.nan, math.nan, math.nan, math.nan, n, words)
-        k = int(stats.binom.ppf((1 - _LEVEL) / 2, n, 0.5))
-        low, high = (x[k - 1], x[n - k]) if k >= 1 else (x[0], x[-1])
-        if k < 1:
-            words = f"{words} interval from {n} networks: coverage {1 - 2.0 ** (1 - n):.0%}".strip().replace("%", " %")
-        se = float(high - low) / (2 * float(stats.norm.ppf((1 + _LEVEL) / 2)))
-        return cls(float(np.median(x)), se, float(low), float(high), n, words)
 
 
 @dataclass(frozen=True)

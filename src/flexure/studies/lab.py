@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import flexure
-from flexure.errors import RunError
+from flexure.errors import ArgumentError, RunError, nearest
 from flexure.results import Run
 from flexure.studies.claims import Study
 
@@ -37,7 +37,14 @@ class Lab:
     weights: Mapping[str, str] = field(default_factory=dict)
     workers: int = 2
     say: Callable[[str], None] = lambda text: None
-    _measured: dict[str, list[Run]] = field(default_factory=dict, repr=False)
+    _measured: dict[str, list[Run] | RunError] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        ready = [run for modes in self.study.networks.values() for run in modes[self.mode].get("ready", ())]
+        known = sorted({run["weights"].removeprefix(_GIVEN) for run in ready})
+        for name in self.weights:
+            if name not in known:
+                raise ArgumentError(f"study: no ready-trained network {name!r}. {nearest(name, known)}")
 
     def networks(self, name: str) -> list[Run]:
         """The measured networks of a set; those that lie in the folder already are not trained again.
@@ -46,17 +53,26 @@ class Lab:
             FlexureError: Data are missing, or some networks could not be trained or measured.
         """
         if name not in self._measured:
-            asked = self.study.networks[name][self.mode]
-            base, grid = self._placed(asked["base"]), asked["grid"]
-            trained = [
-                {**run, **dict(zip(grid, values, strict=True))}
-                for run in asked["runs"]
-                for values in itertools.product(*grid.values())
-            ]
-            ready = [self._placed(run) for run in asked.get("ready", ()) if self._is_given(name, run)]
-            runs = self._swept(name, {"base": base, "runs": trained})
-            self._measured[name] = runs + (self._swept(f"{name}-ready", {"runs": ready}) if ready else [])
-        return self._measured[name]
+            try:
+                self._measured[name] = self._all(name)
+            except RunError as wrong:  # not again for each claim
+                self._measured[name] = wrong
+        found = self._measured[name]
+        if isinstance(found, RunError):
+            raise found
+        return found
+
+    def _all(self, name: str) -> list[Run]:
+        asked = self.study.networks[name][self.mode]
+        base, grid = self._placed(asked["base"]), asked["grid"]
+        trained = [
+            {**run, **dict(zip(grid, values, strict=True))}
+            for run in asked["runs"]
+            for values in itertools.product(*grid.values())
+        ]
+        ready = [self._placed(run) for run in asked.get("ready", ()) if self._is_given(name, run)]
+        runs = self._swept(name, {"base": base, "runs": trained})
+        return runs + (self._swept(f"{name}-ready", {"runs": ready}) if ready else [])
 
     def _swept(self, name: str, spec: Mapping[str, Any]) -> list[Run]:
         self.say(f"{name}: {len(spec['runs'])} networks, in {self.out / name}")

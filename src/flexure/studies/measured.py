@@ -36,9 +36,10 @@ def shuffled_share(run: flexure.Run) -> float:
     """The log of R after shuffling over log R before it, at the last convolution.
 
     1 where both coincide (pooling over space alone), 0 where the shuffled network keeps R = 1 of its input (over
-    channels alone).
+    channels alone). NaN where R is not below 1: there is no fall that could be shared out.
     """
-    return math.log(deepest(run, "R_shuffled")) / math.log(deepest(run, "R"))
+    whole = deepest(run, "R")
+    return math.log(deepest(run, "R_shuffled")) / math.log(whole) if whole < 1 else math.nan
 
 
 def images_of(run: flexure.Run) -> Images:
@@ -56,11 +57,12 @@ def pooling_gain(run: flexure.Run) -> float:
 
 def correlation(runs: Sequence[flexure.Run], quantity: str, column: str = "correlation") -> Finding:
     """Correlation over networks of log test error and the log of D, G or R at the output (or another column)."""
-    table = flexure.compare(runs).to_frame()
+    compared = flexure.compare(runs)
+    table = compared.to_frame()
     row = table[table["quantity"] == quantity].iloc[0]
     value, se, low, high = (float(row[f"{column}{end}"]) for end in ("", "_se", "_low", "_high"))
-    words = "" if row["status"] == MEASURED else str(row["status"])
-    return Finding(value, se, low, high, int(row["n"]), words)
+    words = [str(row["status"])] * (row["status"] != MEASURED) + list(compared.notes)
+    return Finding(value, se, low, high, int(row["n"]), " ".join(words))
 
 
 def _convolutions(run: flexure.Run) -> pd.DataFrame:
