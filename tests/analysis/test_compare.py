@@ -180,6 +180,19 @@ def test_networks_of_other_sizes_or_training_sets_are_not_averaged_with_one_anot
     assert len(compare(runs, x="R", seeds="mean")["point_R"]) == 2
 
 
+@pytest.mark.parametrize("what", ["weights", "weights_hash"])
+def test_several_checkpoints_are_not_seeds_of_one_network(what):
+    each = [run("VGG11", 0, {"R": 1.0 + i}, 0.1 * (1 + i)).results for i in range(5)]
+    runs = [Run(f"{i}", {"model": "VGG11", "seed": 0, what: f"epoch-{i}"}, {}, each[i]) for i in range(5)]
+    found = compare(runs, x="R", seeds="mean")
+    assert column(found, "n") == 5 and not [note for note in found.notes if "seed" in note]
+
+
+def test_networks_that_were_trained_from_other_starts_with_other_seeds_are_averaged():
+    runs = [run("VGG11", i, {"R": 1.0 + i}, 0.1 * (1 + i), weights_hash=f"start-{i}") for i in range(5)]
+    assert len(compare(runs, x="R", seeds="mean")["point_R"]) == 1
+
+
 def test_the_share_of_the_spread_that_is_error_of_measurement_is_told():
     runs = [run("VGG11", i, {"R": 1.5**i}, 0.01 * 1.2**i, noise=0.1) for i in range(8)]
     found = compare(runs, x="R")

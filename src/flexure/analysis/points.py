@@ -28,18 +28,7 @@ __all__ = [
 ]
 
 Estimate = tuple[float, float]
-_LIKE_A_SEED = {
-    "seed",
-    "weights",
-    "initial",
-    "weights_hash",
-    "data_hash",
-    "device",
-    "threads",
-    "trust",
-    "download",
-    "root",
-}
+_LIKE_A_SEED = {"seed", "initial", "data_hash", "device", "threads", "trust", "download", "root"}
 
 
 @dataclass(frozen=True)
@@ -53,7 +42,8 @@ class Network:
         seed: Seed of the run; None for several.
         folder: Where the run lies, or empty.
         seeds: How many networks it stands for.
-        kind: Everything in the spec but the seed; equal where two networks differ in their seed alone.
+        kind: Everything in the spec but the seed; equal where two networks differ in their seed alone. Two weights
+            files are two kinds.
     """
 
     name: str
@@ -139,7 +129,8 @@ def family(architecture: str) -> str:
 
 def _network(run: Run) -> Network:
     architecture = str(run.spec.get("net") or run.spec.get("model") or run.name)
-    kept = {name: value for name, value in run.spec.items() if name not in _LIKE_A_SEED}
+    alike = _LIKE_A_SEED | ({"weights_hash"} if "net" in run.spec else set())  # a training's follows from its seed
+    kept = {name: value for name, value in run.spec.items() if name not in alike}
     kind = json.dumps(kept if run.spec else run.name, sort_keys=True, default=str)
     folder = "" if run.folder is None else str(run.folder)
     return Network(run.name, architecture, family(architecture), run.spec.get("seed"), folder, kind=kind)
