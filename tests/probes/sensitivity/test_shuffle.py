@@ -124,6 +124,15 @@ def test_a_network_of_one_channel_is_not_changed_by_shuffling(x):
     assert "Not shuffled (one input channel): 0, 2." in result.notes[-1]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_draws_that_change_nothing_leave_a_band_of_exactly_no_width(x, seed):
+    torch.manual_seed(seed)
+    layers = [nn.Conv2d(1, 8, 3), nn.Tanh(), nn.Flatten(), nn.LazyLinear(4)]
+    model = built(nn.Sequential(*layers).double(), x[:, :1])
+    found = shuffled(model, x[:, :1], shuffle_draws=3).to_frame()
+    assert (found[["D_shuffled_se", "G_shuffled_se", "R_shuffled_se"]] == 0).all(axis=None)
+
+
 def test_a_network_without_convolutions_says_so_and_is_measured(x):
     result = shuffled(gauge.linear().double(), x[..., :8, :8], shuffle_draws=2)
     assert (result["status_shuffled"] == "no convolution to shuffle").all()

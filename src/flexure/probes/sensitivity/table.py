@@ -55,7 +55,8 @@ def compared(table: pd.DataFrame, others: Sequence[pd.DataFrame], suffix: str, m
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = np.exp(np.log(values).mean(0))
             if len(values) > 1:
-                errors = mean * np.log(values).std(0, ddof=1) / np.sqrt(len(values))
+                apart = np.log(values / values[0])  # exactly 0 where all are the same
+                errors = mean * apart.std(0, ddof=1) / np.sqrt(len(values))
             else:
                 errors = aligned[0][f"{name}_se"].to_numpy(float)
         columns |= {f"{name}_{suffix}": mean, f"{name}_{suffix}_se": errors}
