@@ -19,17 +19,19 @@ torch.manual_seed(0)
 layers = nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 3, 1), nn.Flatten(), nn.Linear(108, 4)
 model = nn.Sequential(*layers).eval()
 x = torch.rand(31, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-x[5, 0, 0, 0] = torch.nan
+y = torch.arange(31) % 4
+x[5, 0, 0, 0], y[8] = torch.nan, -1
 with distributed.start():
-    found = flexure.sensitivity(model, x, batch_size=12, **json.loads(sys.argv[1]))
-    if distributed.is_main():
-        columns = [name for name in found.table if found.table[name].dtype.kind in "if"]
-        table = found.to_frame()[columns].to_numpy(float).tolist()
-        print(json.dumps([distributed.world_size(), table, found.provenance["passes"], list(found.notes)]))
+    for probe, options in json.loads(sys.argv[1]):
+        found = getattr(flexure, probe)(model, (x, y), **options)
+        if distributed.is_main():
+            numbers = found.to_frame().select_dtypes(["number", "bool"]).astype(float)
+            told = {"world_size": distributed.world_size(), "columns": numbers.to_dict("list")}
+            print(json.dumps(told | {"passes": found.provenance.get("passes", {}), "notes": found.notes}))
 """
 
 
-def measured(tmp_path, world_size, options):
+def measured(tmp_path, world_size, asked):
     script = tmp_path / "measure.py"
     script.write_text(SCRIPT)
     launch = [sys.executable, str(script)]
@@ -38,10 +40,10 @@ def measured(tmp_path, world_size, options):
         launch = [*torchrun, "--nproc-per-node", str(world_size), str(script)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
     ended = subprocess.run(
-        [*launch, json.dumps(options)], capture_output=True, text=True, env=environment, timeout=240, check=False
+        [*launch, json.dumps(asked)], capture_output=True, text=True, env=environment, timeout=240, check=False
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
-    return json.loads(ended.stdout.strip().splitlines()[-1])
+    return [json.loads(line) for line in ended.stdout.strip().splitlines()[-len(asked) :]]
 
 
 CASES = {
@@ -49,11 +51,16 @@ CASES = {
     "float32": ({"dtype": "float32"}, 1e-5),
     "precision": ({"dtype": "float64", "precision": 0.05, "max_draws": 8}, 1e-10),
     "groups": ({"dtype": "float64", "batch_norm": "batch", "match": "batch_rms", "group_size": 8}, 1e-10),
-    "shuffled": (
-        {"dtype": "float64", "shuffle": "input", "shuffle_batch_norm": "reestimate", "group_size": 8},
-        1e-10,
-    ),
     "median": ({"dtype": "float64", "reduction": "norm_median", "layers": ["0"]}, 1e-10),
+}
+SHUFFLED = {"shuffle": "input", "shuffle_draws": 3}
+OF_FOUR = {
+    "shuffled": ("sensitivity", {**SHUFFLED, "initialized": 2}),
+    "shuffled for each output": ("sensitivity", {**SHUFFLED, "shuffle_scope": "per_output", "draws": 2}),
+    "reestimated": ("sensitivity", {**SHUFFLED, "shuffle_batch_norm": "reestimate", "group_size": 8}),
+    "phase diagram": ("phase_diagram", {"temperatures": 3, "cutoffs": [2, 3], "draws": 2}),
+    "accuracy": ("accuracy", {"corruption": [0, 3], "draws": 2}),
+    "filters": ("filters", {}),
 }
 
 
@@ -67,10 +74,26 @@ def test_two_processes_agree_with_one(tmp_path):
     check(tmp_path, "precision", 2)
 
 
+def test_four_processes_agree_with_one_in_every_column_of_every_probe(tmp_path):
+    asked = [(probe, options | rows(probe) | {"dtype": "float64"}) for probe, options in OF_FOUR.values()]
+    agree(asked, measured(tmp_path, 1, asked), measured(tmp_path, 4, asked), 4, 1e-10)
+
+
+def rows(probe):
+    return {} if probe == "filters" else {"batch_size": 12}
+
+
 def check(tmp_path, case, world_size):
     options, tolerance = CASES[case]
-    alone, together = measured(tmp_path, 1, options), measured(tmp_path, world_size, options)
-    assert (alone[0], together[0]) == (1, world_size)
-    np.testing.assert_allclose(together[1], alone[1], rtol=tolerance)
-    assert together[3] == alone[3]
-    assert all(together[2][name] == rows for name, rows in alone[2].items() if name != "extra_clean")
+    asked = [("sensitivity", {"batch_size": 12, **options})]
+    agree(asked, measured(tmp_path, 1, asked), measured(tmp_path, world_size, asked), world_size, tolerance)
+
+
+def agree(asked, of_one, of_many, world_size, tolerance):
+    for what, one, many in zip(asked, of_one, of_many, strict=True):
+        assert (one["world_size"], many["world_size"]) == (1, world_size)
+        assert one["columns"].keys() == many["columns"].keys()
+        for name, values in one["columns"].items():
+            np.testing.assert_allclose(many["columns"][name], values, rtol=tolerance, err_msg=f"{name} of {what}")
+        assert many["notes"] == one["notes"]
+        assert all(many["passes"][name] == rows for name, rows in one["passes"].items() if name != "extra_clean")
