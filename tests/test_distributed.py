@@ -76,7 +76,7 @@ def test_two_processes_agree_with_one(tmp_path):
 
 def test_four_processes_agree_with_one_in_every_column_of_every_probe(tmp_path):
     asked = [(probe, options | rows(probe) | {"dtype": "float64"}) for probe, options in OF_FOUR.values()]
-    agree(asked, measured(tmp_path, 1, asked), measured(tmp_path, 4, asked), 4, 1e-10)
+    assert_agree(asked, measured(tmp_path, 1, asked), measured(tmp_path, 4, asked), 4, 1e-10)
 
 
 def rows(probe):
@@ -86,10 +86,10 @@ def rows(probe):
 def check(tmp_path, case, world_size):
     options, tolerance = CASES[case]
     asked = [("sensitivity", {"batch_size": 12, **options})]
-    agree(asked, measured(tmp_path, 1, asked), measured(tmp_path, world_size, asked), world_size, tolerance)
+    assert_agree(asked, measured(tmp_path, 1, asked), measured(tmp_path, world_size, asked), world_size, tolerance)
 
 
-def agree(asked, of_one, of_many, world_size, tolerance):
+def assert_agree(asked, of_one, of_many, world_size, tolerance):
     for what, one, many in zip(asked, of_one, of_many, strict=True):
         assert (one["world_size"], many["world_size"]) == (1, world_size)
         assert one["columns"].keys() == many["columns"].keys()
