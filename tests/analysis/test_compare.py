@@ -100,6 +100,8 @@ def test_a_quantity_that_is_the_same_everywhere_has_no_exponent():
     found = compare(runs)
     assert column(found, "status", "G") == "G is the same for all networks"
     assert column(found, "status", "R") == "measured"
+    one = [run("VGG11", i, {"R": 2.0 if i else 1.0}, 0.1 * 1.2**i) for i in range(6)]
+    assert column(compare(one, x="R"), "status") == "no error of the line: R is the same for all networks but one"
     same = [run("VGG11", i, {"R": 1.1**i}, 0.25) for i in range(6)]
     assert column(compare(same, x="R"), "status") == "the test error is the same for all networks"
 
@@ -126,6 +128,26 @@ def test_each_corruption_level_is_a_fit_of_its_own():
     np.testing.assert_allclose(table["exponent"], [0.5, 1.5])
     together = compare([*low, *high], x="R", by=None)
     assert len(together) == 1 and np.isnan(column(together, "corruption")) and column(together, "n") == 16
+
+
+def test_levels_of_one_network_are_not_networks_of_their_own():
+    rng = np.random.default_rng(0)
+    values = np.exp(rng.normal(size=8))
+    errors = 0.1 * values**0.5 * np.exp(0.3 * rng.normal(size=8))
+    once = [run(f"VGG{i}", 0, {"R": r}, {0.0: error}) for i, (r, error) in enumerate(zip(values, errors, strict=True))]
+    four = [
+        run(f"VGG{i}", 0, {"R": r}, dict.fromkeys((0.0, 1.0, 2.0, 3.0), error))
+        for i, (r, error) in enumerate(zip(values, errors, strict=True))
+    ]
+    one, other = (compare(runs, x="R", corruption="all", by=None) for runs in (once, four))
+    assert (column(one, "n"), column(other, "n")) == (8, 32)
+    for name in ("exponent", "prefactor", "correlation"):
+        assert column(other, f"{name}_se") == pytest.approx(column(one, f"{name}_se"), rel=0.2)
+        width = column(one, f"{name}_high") - column(one, f"{name}_low")
+        assert column(other, f"{name}_high") - column(other, f"{name}_low") == pytest.approx(width, rel=0.2)
+    few = compare(four[:2], x="R", corruption="all", by=None)
+    assert column(few, "status") == "2 networks; at least 3 are needed"
+    assert "no interval from 4" in column(compare(four[:4], x="R", corruption="all", by=None), "status")
 
 
 def test_errors_at_other_levels_than_that_of_training_can_be_asked_for():
@@ -180,12 +202,27 @@ def test_networks_of_other_sizes_or_training_sets_are_not_averaged_with_one_anot
     assert len(compare(runs, x="R", seeds="mean")["point_R"]) == 2
 
 
-@pytest.mark.parametrize("what", ["weights", "weights_hash"])
-def test_several_checkpoints_are_not_seeds_of_one_network(what):
+def test_several_checkpoints_are_not_seeds_of_one_network():
     each = [run("VGG11", 0, {"R": 1.0 + i}, 0.1 * (1 + i)).results for i in range(5)]
-    runs = [Run(f"{i}", {"model": "VGG11", "seed": 0, what: f"epoch-{i}"}, {}, each[i]) for i in range(5)]
-    found = compare(runs, x="R", seeds="mean")
-    assert column(found, "n") == 5 and not [note for note in found.notes if "seed" in note]
+    files = [Run(f"{i}", {"model": "VGG11", "seed": i, "weights": f"{i}.pt"}, {}, each[i]) for i in range(5)]
+    objects = [Run("VGG", {"model": "VGG", "seed": 0}, {}, with_weights(each[i], f"{i}")) for i in range(5)]
+    for runs in (files, objects):
+        found = compare(runs, x="R", seeds="mean")
+        assert column(found, "n") == 5 and not [note for note in found.notes if "seed" in note]
+        assert sorted(found["point_network"]) == [0, 1, 2, 3, 4]
+
+
+def test_a_checkpoint_that_was_measured_twice_is_one_network():
+    each = [run("VGG11", 0, {"R": 1.0 + i % 5}, 0.1 * (1 + i)).results for i in range(10)]
+    runs = [Run(f"{i}", {"model": "VGG", "seed": i}, {}, with_weights(each[i], f"{i % 4}")) for i in range(10)]
+    assert "no interval from 4 networks" in column(compare(runs, x="R"), "status")
+    assert column(compare(runs, x="R", seeds="mean"), "n") == 4
+
+
+def with_weights(results, name):
+    sensitivity = results["sensitivity"]
+    about = {**sensitivity.provenance, "specimen": {"weights_hash": name}}
+    return {**results, "sensitivity": Result("sensitivity", "How far?", sensitivity.to_frame(), provenance=about)}
 
 
 def test_networks_that_were_trained_from_other_starts_with_other_seeds_are_averaged():

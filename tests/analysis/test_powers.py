@@ -1,5 +1,7 @@
 """Power laws: exact on exact laws, honest about scatter, indifferent to order and units."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -23,15 +25,19 @@ def test_an_exact_power_law_is_given_back_with_no_width(b):
     np.testing.assert_allclose(found.high, 0.2 * found.x**b)
 
 
-def test_the_line_is_that_of_least_squares_on_logs():
-    x, y = law(11, 0.5, 0.3, np.random.default_rng(1))
-    found = fit(x, y, resamples=200, seed=0)
-    design = np.stack([np.ones(11), np.log(x)], 1)
-    (log_a, b), (residual,), _, _ = np.linalg.lstsq(design, np.log(y), rcond=None)
-    covariance = residual / 9 * np.linalg.inv(design.T @ design)
+@pytest.mark.parametrize("points", [1, 3])
+def test_the_line_is_that_of_least_squares_on_logs_and_its_errors_those_of_leaving_networks_out(points):
+    x, y = law(11 * points, 0.5, 0.3, np.random.default_rng(1))
+    networks = np.arange(11 * points) % 11
+    found = fit(x, y, networks, resamples=200, seed=0)
+    b, log_a = np.polyfit(np.log(x), np.log(y), 1)
+    left = np.array([np.polyfit(np.log(x[keep]), np.log(y[keep]), 1) for keep in (networks != i for i in range(11))])
+    b_se, log_a_se = np.sqrt(10 / 11 * ((left - left.mean(0)) ** 2).sum(0))
     assert (found.exponent, found.prefactor) == pytest.approx((b, np.exp(log_a)))
-    assert found.exponent_se == pytest.approx(np.sqrt(covariance[1, 1]))
-    assert found.prefactor_se == pytest.approx(np.exp(log_a) * np.sqrt(covariance[0, 0]))
+    assert found.exponent_se == pytest.approx(b_se)
+    assert found.prefactor_se == pytest.approx(np.exp(log_a) * log_a_se)
+    assert found.exponent_interval == pytest.approx((b - 2.262157 * b_se, b + 2.262157 * b_se))  # Student's, 9
+    assert np.log(found.prefactor_interval) == pytest.approx([log_a - 2.262157 * log_a_se, log_a + 2.262157 * log_a_se])
     assert found.correlation == pytest.approx(np.corrcoef(np.log(x), np.log(y))[0, 1])
 
 
@@ -44,16 +50,52 @@ def test_the_standard_error_of_the_exponent_is_its_spread_over_repetitions():
 
 
 @pytest.mark.parametrize("rho", [0.6, 0.9])
-def test_the_intervals_cover_the_truth_nearly_as_often_as_they_say(rho):
+def test_the_intervals_cover_the_truth_as_often_as_they_say_the_correlation_s_nearly_so(rho):
     rng, repeats = np.random.default_rng(3), 200
-    inside = np.zeros(2)
+    inside = np.zeros(3)
     for _ in range(repeats):
         u = rng.normal(size=12)
-        x, y = np.exp(u), np.exp(rho * u + np.sqrt(1 - rho**2) * rng.normal(size=12))
+        x, y = np.exp(u - 2), np.exp(rho * u + np.sqrt(1 - rho**2) * rng.normal(size=12))
         found = fit(x, y, resamples=400, seed=0)
-        ends = (found.correlation_interval, found.exponent_interval)
-        inside += [low <= rho <= high for low, high in ends]
-    assert (np.abs(inside / repeats - 0.93) < 4 * np.sqrt(0.93 * 0.07 / repeats)).all()
+        ends = (found.exponent_interval, found.prefactor_interval, found.correlation_interval)
+        truth = (rho, np.exp(2 * rho), rho)
+        inside += [low <= true <= high for true, (low, high) in zip(truth, ends, strict=True)]
+    expected = np.array([0.95, 0.95, 0.93])
+    assert (np.abs(inside / repeats - expected) < 4 * np.sqrt(expected * (1 - expected) / repeats)).all()
+
+
+def test_points_told_twice_say_nothing_new():
+    x, y = law(10, 0.5, 0.4, np.random.default_rng(8))
+    one = fit(x, y, resamples=500, seed=0)
+    twice = fit(np.tile(x, 3), np.tile(y, 3), np.tile(np.arange(10), 3), resamples=500, seed=0)
+    for name in ("exponent", "prefactor", "correlation"):
+        assert getattr(twice, f"{name}_se") == pytest.approx(getattr(one, f"{name}_se"), rel=0.2)
+        low, high = getattr(one, f"{name}_interval")
+        assert np.ptp(getattr(twice, f"{name}_interval")) == pytest.approx(high - low, rel=0.2)
+
+
+def test_points_of_a_network_that_errs_alike_at_all_of_them_leave_the_line_less_certain():
+    rng = np.random.default_rng(9)
+    networks = np.repeat(np.arange(12), 4)
+    u, scatter = np.repeat(rng.normal(size=12), 4) + 0.1 * rng.normal(size=48), np.repeat(rng.normal(size=12), 4)
+    x, y = np.exp(u), np.exp(0.5 * u + 0.4 * scatter)
+    apart, together = fit(x, y, resamples=500, seed=0), fit(x, y, networks, resamples=500, seed=0)
+    for name in ("exponent", "prefactor", "correlation"):
+        assert np.ptp(getattr(together, f"{name}_interval")) > 1.3 * np.ptp(getattr(apart, f"{name}_interval"))
+
+
+def test_a_line_that_hangs_on_one_network_has_no_error():
+    found = fit(np.array([1.0, 1, 1, 1, 1, 2]), np.array([1.0, 2, 3, 2, 1, 9]), resamples=200, seed=0)
+    assert np.isfinite(found.exponent) and np.isnan([found.exponent_se, *found.exponent_interval]).all()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_points_exactly_on_a_line_warn_nobody(seed):
+    rng = np.random.default_rng(seed)
+    u = rng.normal(size=rng.integers(3, 12))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(np.exp(u), 0.2 * np.exp(rng.choice([0.5, 1, -1, 2]) * u), resamples=100, seed=0)
 
 
 def test_order_and_units_of_the_points_change_nothing_but_the_prefactor():

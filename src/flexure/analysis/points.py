@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 Estimate = tuple[float, float]
-_LIKE_A_SEED = {"seed", "initial", "data_hash", "device", "threads", "trust", "download", "root"}
+_LIKE_A_SEED = {"seed", "initial", "weights_hash", "data_hash", "device", "threads", "trust", "download", "root"}
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,10 @@ class Network:
         family: Its name up to the first digit (``"vgg"``).
         seed: Seed of the run; None for several.
         folder: Where the run lies, or empty.
+        weights: Hash of the weights that were measured; empty where it is not known, and for several.
         seeds: How many networks it stands for.
-        kind: Everything in the spec but the seed; equal where two networks differ in their seed alone. Two weights
-            files are two kinds.
+        kind: Everything in the spec but the seed; equal where two networks differ in their seed alone. Two
+            checkpoints are two kinds.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Network:
     family: str
     seed: int | None
     folder: str
+    weights: str = ""
     seeds: int = 1
     kind: str = ""
 
@@ -129,11 +131,13 @@ def family(architecture: str) -> str:
 
 def _network(run: Run) -> Network:
     architecture = str(run.spec.get("net") or run.spec.get("model") or run.name)
-    alike = _LIKE_A_SEED | ({"weights_hash"} if "net" in run.spec else set())  # a training's follows from its seed
-    kept = {name: value for name, value in run.spec.items() if name not in alike}
-    kind = json.dumps(kept if run.spec else run.name, sort_keys=True, default=str)
+    kept = {name: value for name, value in run.spec.items() if name not in _LIKE_A_SEED}
+    about = run.results["sensitivity"].provenance.get("specimen") if "sensitivity" in run.results else None
+    weights = str((about or {}).get("weights_hash") or "")
+    trained = "net" in run.spec  # its weights follow from its seed; those of other runs were there before
+    kind = json.dumps([kept if run.spec else run.name, None if trained else weights], sort_keys=True, default=str)
     folder = "" if run.folder is None else str(run.folder)
-    return Network(run.name, architecture, family(architecture), run.spec.get("seed"), folder, kind=kind)
+    return Network(run.name, architecture, family(architecture), run.spec.get("seed"), folder, weights, kind=kind)
 
 
 def _mean(group: Sequence[Point]) -> Point:
@@ -141,7 +145,7 @@ def _mean(group: Sequence[Point]) -> Point:
     if len(group) == 1:
         return first
     one = first.network
-    several = Network(one.architecture, one.architecture, one.family, None, "", len(group), one.kind)
+    several = Network(one.architecture, one.architecture, one.family, None, "", seeds=len(group), kind=one.kind)
     names = list(first.values)
     values = {name: _geometric([point.values[name] for point in group]) for name in names}
     return Point(several, first.corruption, _geometric([point.error for point in group]), values)

@@ -31,8 +31,8 @@ def draw(
 ) -> Any:
     """How does test error go with D, G and R over networks?
 
-    A point is a network, its bars ± 1.96 standard errors, its color its family. Lines are the fitted powers, bands 95 %
-    of the lines through resampled networks; several corruption levels have a shape and a line each.
+    A point is a network, its bars ± 1.96 standard errors, its color its family. Lines are the fitted powers, bands
+    their 95 % intervals; several corruption levels have a shape and a line each.
 
     Args:
         results: Results of ``compare``.
