@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from flexure.errors import ArgumentError, RunError
-from flexure.fleet.plan import SweepFile, label, plan
+from flexure.fleet.plan import SweepFile, label, plan, shortened
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = {"model": "lenet5", "data": "digits", "limit": 12}
@@ -143,6 +143,18 @@ def test_what_varies_is_known_of_every_job_also_where_the_file_leaves_it_open():
 
 def test_a_job_is_named_by_what_varies():
     assert label({"net": "VGG11", "probes.sensitivity.draws": 4, "augment": None}) == "net=VGG11 draws=4 augment=null"
+
+
+def test_dotted_names_are_shortened_as_far_as_they_can_be_told_apart():
+    assert label({"probes.sensitivity.draws": 4, "probes.filters.draws": 2, "loss.hinge.margin": 1.0}) == (
+        "sensitivity.draws=4 filters.draws=2 margin=1.0"
+    )
+    assert shortened(["draws", "probes.a.draws", "a.b.c", "b.c"]) == {
+        "draws": "draws",
+        "probes.a.draws": "a.draws",
+        "a.b.c": "a.b.c",
+        "b.c": "b.c",
+    }
 
 
 @pytest.mark.parametrize(("page", "count"), [("README.md", 18), ("docs/howto.md", 19)])

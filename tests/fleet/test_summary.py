@@ -25,7 +25,7 @@ def test_every_run_has_a_row_with_what_varies_and_what_was_found(tmp_path):
 
 def test_what_nobody_measured_has_no_column(tmp_path):
     found = summary(swept(tmp_path, measured=False))
-    assert list(found.table.columns) == ["net", "status", "seconds", "reason", "folder", "n"]
+    assert list(found.table.columns) == ["net", "label", "status", "seconds", "reason", "folder", "n"]
 
 
 def test_three_networks_are_compared_and_two_are_not(tmp_path):

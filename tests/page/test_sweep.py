@@ -45,6 +45,22 @@ def test_it_shows_the_comparison_the_table_and_each_runs_page(tmp_path, found):
     assert "<title>net=resnet18 · Flexure</title>" in (tmp_path / links(page)[0]).read_text()
 
 
+def test_a_run_is_called_on_its_page_what_the_sweep_calls_it(tmp_path):
+    grid = {"limit": [512, None], "probes.sensitivity.draws": [1], "probes.filters.draws": [2]}
+    there = swept(tmp_path, grid=grid)
+    summarize(there)
+    page = flexure.report(there).read_text()
+    titles = [re.findall("<title>(.*) · Flexure", (tmp_path / link).read_text())[0] for link in links(page)]
+    assert titles == [run.name for run in there.runs()]
+    assert titles == [f"limit={limit} sensitivity.draws=1 filters.draws=2" for limit in ("512", "null")]
+    assert re.search("run limit sensitivity.draws filters.draws time .* run 1 512 1 2 .* run 2 – 1 2", words_of(page))
+
+
+def test_whole_numbers_among_gaps_are_written_whole(tmp_path):
+    summarize(swept(tmp_path, grid={"limit": [1_281_167, None]}, measured=False))
+    assert "run 1 1281167 1 min" in words_of(flexure.report(tmp_path).read_text())
+
+
 def test_links_hold_from_wherever_the_page_lies(tmp_path, found):
     (tmp_path / "else where").mkdir()
     path = flexure.report(tmp_path, to=tmp_path / "else where" / "all.html")

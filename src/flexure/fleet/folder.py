@@ -92,6 +92,10 @@ class Sweep:
         """The folder of a job."""
         return self.folder / "jobs" / job.hash
 
+    def label(self, job: Job) -> str:
+        """What a job is called: by what the sweep varies, else as the sweep."""
+        return label(job.varied) or self.name
+
     @property
     def counts(self) -> Mapping[str, int]:
         """Number of jobs by status."""
@@ -120,7 +124,7 @@ class Sweep:
             RunError: A run's folder cannot be read.
         """
         return [
-            replace(read(self.path(job)), name=label(job.varied) or self.name)
+            replace(read(self.path(job)), name=self.label(job))
             for job, state in zip(self.jobs, self.states, strict=True)
             if state.status == "done" and (self.path(job) / "spec.yaml").is_file()
         ]

@@ -4,7 +4,8 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from flexure.errors import ArgumentError, FlexureError, RunError
 from flexure.fleet.kinds import kind_of
 from flexure.runs.fields import Fields, read_fields
 
-__all__ = ["FORMAT", "Job", "Plan", "SweepFile", "label", "plan"]
+__all__ = ["FORMAT", "Job", "Plan", "SweepFile", "label", "plan", "shortened"]
 
 FORMAT = 1
 _DIGITS = 16  # of a job's hash
@@ -110,7 +111,25 @@ def label(varied: Mapping[str, Any]) -> str:
     >>> label({"net": "VGG11", "seed": 3, "probes.sensitivity.draws": 4})
     'net=VGG11 seed=3 draws=4'
     """
-    return " ".join(f"{name.rpartition('.')[2]}={_text(value)}" for name, value in varied.items())
+    names = shortened(varied)
+    return " ".join(f"{names[name]}={_text(value)}" for name, value in varied.items())
+
+
+def shortened(names: Iterable[str]) -> dict[str, str]:
+    """Names without what stands before their last dots, as far as they can still be told apart.
+
+    >>> shortened(["net", "probes.sensitivity.draws", "probes.filters.draws"])
+    {'net': 'net', 'probes.sensitivity.draws': 'sensitivity.draws', 'probes.filters.draws': 'filters.draws'}
+    """
+    ends = {name: _ends(name) for name in names}
+    times = Counter(end for own in ends.values() for end in own)
+    return {name: next((end for end in own if times[end] == 1), name) for name, own in ends.items()}
+
+
+def _ends(name: str) -> list[str]:
+    """The name from each of its dots on, the shortest first."""
+    parts = name.split(".")
+    return [".".join(parts[-count:]) for count in range(1, len(parts) + 1)]
 
 
 def _text(value: Any) -> str:

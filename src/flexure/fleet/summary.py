@@ -10,7 +10,7 @@ import pandas as pd
 import flexure
 from flexure.analysis.points import errors_at, values_at
 from flexure.fleet.folder import State, Sweep, apart
-from flexure.fleet.plan import Job
+from flexure.fleet.plan import Job, shortened
 from flexure.results import Result, Run, read
 
 __all__ = ["QUESTION", "summarize", "summary"]
@@ -18,7 +18,10 @@ __all__ = ["QUESTION", "summarize", "summary"]
 QUESTION = "What has become of each run of this sweep?"
 _FEWEST = 3  # networks of a comparison
 _MEASURED = ("error", "D", "G", "R")
-_OWN = ["status", "seconds", "reason", "folder", "n", *(f"{name}{end}" for name in _MEASURED for end in ("", "_se"))]
+_OWN = [
+    *("label", "status", "seconds", "reason", "folder", "n"),
+    *(f"{name}{end}" for name in _MEASURED for end in ("", "_se")),
+]
 
 
 def summarize(found: Sweep) -> list[Result]:
@@ -45,14 +48,14 @@ def summary(found: Sweep) -> Result:
     """What has become of each run of this sweep?
 
     Returns:
-        One row per job: the fields that vary, ``status``, ``seconds``, ``reason`` of a failure, ``folder`` below the
+        One row per job: the fields that vary, its name as ``label``, ``status``, ``seconds``, ``reason`` of a failure, ``folder`` below the
         sweep's; test ``error`` in [0, 1] and D, G, R at the output of runs that measured them, each with ``_se``, and
         ``n`` images. NaN where they were not measured.
 
     Raises:
         RunError: A run's folder cannot be read.
     """
-    names = list(dict.fromkeys(name for job in found.jobs for name in job.varied))
+    names = shortened(name for job in found.jobs for name in job.varied)
     rows = [_row(found, job, state) for job, state in zip(found.jobs, found.states, strict=True)]
     table = pd.DataFrame(rows, columns=_OWN)
     own = {apart(name, _OWN): _column([job.varied.get(name) for job in found.jobs]) for name in names}
@@ -64,7 +67,7 @@ def summary(found: Sweep) -> Result:
         pd.concat([pd.DataFrame(own, index=table.index), table[kept]], axis=1),
         units={"seconds": "seconds", "error": "share of wrong answers", "D": "ratio", "G": "ratio", "R": "ratio"},
         provenance={
-            "settings": {"name": found.name, "fields": list(own)},
+            "settings": {"name": found.name, "fields": {apart(name, _OWN): apart(names[name], _OWN) for name in names}},
             "versions": {"flexure": flexure.__version__},
         },
         notes=tuple(_notes(found)),
@@ -74,6 +77,7 @@ def summary(found: Sweep) -> Result:
 def _row(found: Sweep, job: Job, state: State) -> dict[str, Any]:
     folder = found.path(job)
     row: dict[str, Any] = {
+        "label": found.label(job),
         "status": state.status,
         "seconds": math.nan if state.seconds is None else state.seconds,
         "reason": state.error,

@@ -43,7 +43,7 @@ class Table:
 
     Attributes:
         name: The sweep.
-        fields: Names of what it varies.
+        fields: Names of what it varies, as short as they can be told apart.
         headings: Names of what was measured.
         rows: Its runs.
         counts: Number of runs by status, in words.
@@ -74,14 +74,14 @@ def contents(results: Sequence[Result], labels: Sequence[str]) -> Contents:
 
 def _table(result: Result, name: str) -> Table:
     records = result.table.to_dict("records")
-    fields = list((result.provenance.get("settings") or {}).get("fields") or [])
+    fields = dict((result.provenance.get("settings") or {}).get("fields") or {})
     measured = [column for column in _HEADINGS if column in result.table]
     errors = [(row["error"], place) for place, row in enumerate(records) if math.isfinite(row.get("error", math.nan))]
     return Table(
         name=name,
-        fields=[field.rpartition(".")[2] for field in fields],
+        fields=list(fields.values()),
         headings=[_HEADINGS[column] for column in measured],
-        rows=[_row(record, fields, measured) for record in records],
+        rows=[_row(record, list(fields), measured) for record in records],
         counts=Counter(str(row["status"]) for row in records).most_common(),
         lasted=duration(sum(row["seconds"] for row in records if math.isfinite(row["seconds"]))),
         best=min(errors)[1] if len(errors) > 1 else None,
@@ -103,4 +103,4 @@ def _text(value: Any) -> str:
     """A field as the file has it; a whole number among gaps has become a fraction on the way."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.15g}" if isinstance(value, float) else str(value)

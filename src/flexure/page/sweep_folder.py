@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from flexure.errors import RunError
 from flexure.results import Result, Run, read
 
-__all__ = ["PAGE", "is_stale", "is_sweep", "label", "members", "read_sweep", "with_links"]
+__all__ = ["PAGE", "is_stale", "is_sweep", "members", "read_sweep", "with_links"]
 
 PAGE = "page"
 _RESULTS = ("compare", "sweep")  # in the order of the page
@@ -37,19 +36,12 @@ def read_sweep(folder: Path) -> Run:
 
 def members(run: Run) -> Iterator[tuple[Path, Run]]:
     """The runs of a sweep that have something to show, with their folders; named after what the sweep varies."""
-    result = run.results["sweep"]
-    for row in result.table.to_dict("records"):
+    for row in run.results["sweep"].table.to_dict("records"):
         folder = (run.folder or Path()) / str(row["folder"])
         if (folder / "spec.yaml").is_file():
             member = read(folder)
             if member.results:
-                yield folder, replace(member, name=label(result, row) or member.name)
-
-
-def label(result: Result, row: Mapping[Any, Any]) -> str:
-    """What the sweep varies, and to what: ``net=VGG11 seed=3``."""
-    fields = (result.provenance.get("settings") or {}).get("fields") or []
-    return " ".join(f"{name.rpartition('.')[2]}={row[name]}" for name in fields if row[name] is not None)
+                yield folder, replace(member, name=str(row["label"]))
 
 
 def is_stale(page: Path) -> bool:
