@@ -87,6 +87,15 @@ def test_every_claim_names_its_networks_and_has_a_judge(name):
     assert {"title", "authors", "year", "arxiv", "fixed", "full_hours", "full_device"} <= study.about.keys()
 
 
+@pytest.mark.parametrize("mode", ["quick", "full"])
+def test_a_set_like_another_says_only_what_differs(mode):
+    sets = Study.read("tomasini_2022").networks
+    clean, corrupted = sets["cifar"][mode], sets["cifar_corrupted"][mode]
+    assert corrupted["runs"] == clean["runs"] and not corrupted["ready"] and "like" not in corrupted
+    differing = {field for field in corrupted["base"] if corrupted["base"][field] != clean["base"].get(field)}
+    assert differing == {"corruption", "probes"} and clean["base"].keys() <= corrupted["base"].keys()
+
+
 def test_a_study_uses_public_names_alone():
     import ast
     from pathlib import Path

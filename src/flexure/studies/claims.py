@@ -116,7 +116,18 @@ class Study:
         text = files(f"flexure.studies.{name}").joinpath("claim.toml").read_text(encoding="utf-8")
         found = tomllib.loads(text)
         claims = tuple(Claim(**fields) for fields in found["claim"])
-        return cls(name, found["study"], found["networks"], claims)
+        sets = found["networks"]
+        networks = {one: {mode: _whole(sets, one, mode) for mode in modes} for one, modes in sets.items()}
+        return cls(name, found["study"], networks, claims)
+
+
+def _whole(sets: Mapping[str, Any], name: str, mode: str) -> dict[str, Any]:
+    """A set of networks with what it shares with the one it is ``like``."""
+    given = dict(sets[name][mode])
+    if "like" not in given:
+        return given
+    other = _whole(sets, given.pop("like"), mode)
+    return {**other, **given, "base": {**other["base"], **given.get("base", {})}}
 
 
 def expectation(claim: Claim) -> str:

@@ -11,12 +11,32 @@ from flexure.data import Images, sample
 from flexure.results import MEASURED
 from flexure.studies.claims import Finding
 
-__all__ = ["at_output", "correlation", "deepest", "fall", "images_of", "pooling_gain", "shuffled_share"]
+__all__ = [
+    "at_output",
+    "change",
+    "correlation",
+    "deepest",
+    "fall",
+    "images_of",
+    "pooling_gain",
+    "shuffled_share",
+    "trained_here",
+]
+
+
+def trained_here(runs: Sequence[flexure.Run]) -> list[flexure.Run]:
+    """The networks whose weights before training are known."""
+    return [run for run in runs if "net" in run.spec]
 
 
 def at_output(run: flexure.Run, name: str) -> float:
     """A column of the sensitivity table at the network's output."""
     return float(run["sensitivity"].to_frame()[name].iloc[-1])
+
+
+def change(run: flexure.Run, quantity: str) -> float:
+    """Decades by which training changes D, G or R at the output."""
+    return float(np.log10(at_output(run, quantity) / at_output(run, f"{quantity}_init")))
 
 
 def deepest(run: flexure.Run, name: str) -> float:

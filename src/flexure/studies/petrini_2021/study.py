@@ -14,12 +14,11 @@ __all__ = ["JUDGES"]
 
 
 def _before(runs: Sequence[Run], settings: Mapping[str, Any]) -> Finding:
-    return Finding.mean([float(np.log10(measured.at_output(run, "R_init"))) for run in _trained_here(runs)])
+    return Finding.mean([float(np.log10(measured.at_output(run, "R_init"))) for run in measured.trained_here(runs)])
 
 
 def _over_training(runs: Sequence[Run], settings: Mapping[str, Any]) -> Finding:
-    pairs = [(measured.at_output(run, "R"), measured.at_output(run, "R_init")) for run in _trained_here(runs)]
-    return Finding.mean([float(np.log10(after / before)) for after, before in pairs])
+    return Finding.mean([measured.change(run, "R") for run in measured.trained_here(runs)])
 
 
 def _correlation(runs: Sequence[Run], settings: Mapping[str, Any]) -> Finding:
@@ -37,11 +36,6 @@ def _over_sizes(runs: Sequence[Run], settings: Mapping[str, Any]) -> Finding:
         point = np.log10(run.spec["limit"]), np.log10(measured.at_output(run, "R"))
         series.setdefault((run.spec["net"], run.spec["seed"]), []).append(point)
     return Finding.mean([float(linregress(*np.array(points).T).slope) for points in series.values()])
-
-
-def _trained_here(runs: Sequence[Run]) -> list[Run]:
-    """Networks whose weights before training are known."""
-    return [run for run in runs if "net" in run.spec]
 
 
 JUDGES: Mapping[str, Callable[[Sequence[Run], Mapping[str, Any]], Finding]] = {

@@ -34,12 +34,7 @@ def _filters(runs: Sequence[Run], settings: Mapping[str, Any]) -> Finding:
 
 
 def _over_training(quantity: str) -> Callable[[Sequence[Run], Mapping[str, Any]], Finding]:
-    def judge(runs: Sequence[Run], settings: Mapping[str, Any]) -> Finding:
-        trained = [run for run in _of(runs, settings) if "net" in run.spec]
-        pairs = [(measured.at_output(run, quantity), measured.at_output(run, f"{quantity}_init")) for run in trained]
-        return Finding.mean([float(np.log10(after / before)) for after, before in pairs])
-
-    return judge
+    return lambda runs, settings: Finding.mean([measured.change(run, quantity) for run in measured.trained_here(runs)])
 
 
 def _paths(runs: Sequence[Run], settings: Mapping[str, Any]) -> Finding:
