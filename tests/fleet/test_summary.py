@@ -3,8 +3,11 @@
 import math
 
 import pandas as pd
+import pytest
 
-from flexure.fleet import sweep
+import flexure
+from flexure.errors import ArgumentError
+from flexure.fleet import Sweep, sweep
 from flexure.fleet.summary import summarize, summary
 from flexure.results import Result
 from tests.fleet.made import FIELDS, swept
@@ -26,6 +29,53 @@ def test_every_run_has_a_row_with_what_varies_and_what_was_found(tmp_path):
 def test_what_nobody_measured_has_no_column(tmp_path):
     found = summary(swept(tmp_path, measured=False))
     assert list(found.table.columns) == ["net", "label", "status", "seconds", "reason", "folder", "n"]
+
+
+def test_numbers_are_those_of_finished_jobs_alone(tmp_path):
+    there = swept(tmp_path)
+    first, second, *_ = (there.path(job) for job in there.jobs)
+    (first / "done.json").rename(first / "failed.json")
+    (second / "done.json").rename(second / "started.json")
+    found = summary(Sweep.read(tmp_path))
+    assert list(found["status"]) == ["failed", "stopped half way", "done", "done"]
+    assert list(found["n"]) == [0, 0, 500, 500]
+    assert [math.isfinite(error) for error in found["error"]] == [False, False, True, True]
+    assert [math.isfinite(value) for value in found["R"]] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("file", ["sensitivity.parquet", "spec.yaml", "env.json"])
+def test_a_run_that_cannot_be_read_says_so_and_the_others_stay(tmp_path, file):
+    there = swept(tmp_path)
+    damaged = there.path(there.jobs[1])
+    (damaged / file).write_text("{")
+    found, compared = summarize(there)
+    assert list(found["status"]) == ["done", "cannot be read", "done", "done"]
+    assert found["reason"][1].startswith(str(damaged)) and list(found["n"]) == [500, 0, 500, 500]
+    assert found.notes == ("1 of 4 runs cannot be read; their rows say why.",)
+    assert len(compared["point_R"]) == 3
+    page = flexure.report(tmp_path).read_text()
+    assert page.count('<a href="jobs/') == 3 and "cannot be read: " in page
+
+
+@pytest.mark.parametrize(
+    ("file", "status"), [("done.json", "failed"), ("started.json", "done"), ("failed.json", "done")]
+)
+def test_a_record_that_cannot_be_read_says_so_and_the_others_stay(tmp_path, file, status):
+    there = swept(tmp_path)
+    (there.path(there.jobs[1]) / file).write_text("")
+    found = summary(Sweep.read(tmp_path))
+    assert list(found["status"]) == ["done", status, "done", "done"]
+    assert ("done.json: cannot be read (" in found["reason"][1]) is (status == "failed")
+
+
+def test_the_table_is_written_also_where_the_comparison_is_not(tmp_path, monkeypatch):
+    def refuse(runs):
+        raise ArgumentError("nothing to compare")
+
+    monkeypatch.setattr("flexure.analysis.compare.compare", refuse)
+    with pytest.raises(ArgumentError):
+        summarize(swept(tmp_path))
+    assert (tmp_path / "sweep.parquet").is_file()
 
 
 def test_three_networks_are_compared_and_two_are_not(tmp_path):

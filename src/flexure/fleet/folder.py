@@ -123,11 +123,18 @@ class Sweep:
         Raises:
             RunError: A run's folder cannot be read.
         """
-        return [
-            replace(read(self.path(job)), name=self.label(job))
-            for job, state in zip(self.jobs, self.states, strict=True)
-            if state.status == "done" and (self.path(job) / "spec.yaml").is_file()
-        ]
+        found = (self.run(job, state) for job, state in zip(self.jobs, self.states, strict=True))
+        return [run for run in found if run is not None]
+
+    def run(self, job: Job, state: State) -> Run | None:
+        """The run of a job; None where it is not done, or has left no run.
+
+        Raises:
+            RunError: It cannot be read.
+        """
+        if state.status != "done" or not (self.path(job) / "spec.yaml").is_file():
+            return None
+        return replace(read(self.path(job)), name=self.label(job))
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {status}" for status, count in self.counts.items())
@@ -222,9 +229,18 @@ def _about(folder: Path) -> dict[str, Any]:
 
 
 def _state(folder: Path, job: Job, driver: Mapping[str, Any]) -> State:
-    done, failed, started = (read_record(folder / name) for name in (DONE, FAILED, STARTED))
+    """What the job's records say; one that cannot be read is a failure of this job alone."""
+    try:
+        return _recorded(folder, job, driver)
+    except RunError as wrong:
+        return State("failed", error=str(wrong))
+
+
+def _recorded(folder: Path, job: Job, driver: Mapping[str, Any]) -> State:
+    done = read_record(folder / DONE)
     if done.get("hash") == job.hash:
         return _ended("done", done)
+    failed, started = (read_record(folder / name) for name in (FAILED, STARTED))
     own = driver.get("driver")
     if own and started.get("driver") == own != failed.get("driver"):
         return State(RUNNING, time.time() - started["began"])

@@ -38,10 +38,12 @@ def members(run: Run) -> Iterator[tuple[Path, Run]]:
     """The runs of a sweep that have something to show, with their folders; named after what the sweep varies."""
     for row in run.results["sweep"].table.to_dict("records"):
         folder = (run.folder or Path()) / str(row["folder"])
-        if (folder / "spec.yaml").is_file():
+        try:
             member = read(folder)
-            if member.results:
-                yield folder, replace(member, name=str(row["label"]))
+        except RunError:  # there is none, or it cannot be read: the table says so of those that are done
+            continue
+        if member.results:
+            yield folder, replace(member, name=str(row["label"]))
 
 
 def is_stale(page: Path) -> bool:
