@@ -55,6 +55,24 @@ def test_a_job_is_known_by_what_it_asks_for_and_not_by_how_it_is_written():
     assert plain.hash == "9361c1781c15e9a8", "finished jobs of existing folders would be done again"
 
 
+@pytest.mark.parametrize("subject", ["model", "net"])
+def test_a_job_is_the_same_wherever_its_data_lie_and_however_they_came_there(subject):
+    base = {subject: "small_cnn", "data": "digits"}
+    (plain,) = plan({"base": base}).jobs
+    for change in ({"root": "/elsewhere"}, {"download": True}, {"trust": True}):
+        (moved,) = plan({"base": {**base, **change}}).jobs
+        assert moved.hash == plain.hash and moved.fields == {**base, **change}
+
+
+def test_two_jobs_whose_data_lie_in_different_places_are_told_that_they_are_one():
+    with pytest.raises(ArgumentError) as wrong:
+        plan({"base": BASE, "grid": {"root": ["old", "new"]}})
+    assert str(wrong.value) == (
+        "sweep: job root=new differs from job root=old in 'root' alone, which says where data lie, not which they are. "
+        "Compare data by their names: data: folder:PATH."
+    )
+
+
 def test_the_file_itself_is_read_back_from_what_is_written(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({"base": BASE, "grid": {"seed": [0, 1]}}))

@@ -33,7 +33,13 @@ def test_a_spec_comes_back_from_yaml_as_it_was(tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "same"),
-    [({"seed": 8}, False), ({"probes": {}}, False), ({"trust": True}, True), ({"download": True}, True)],
+    [
+        ({"seed": 8}, False),
+        ({"probes": {}}, False),
+        ({"trust": True}, True),
+        ({"download": True}, True),
+        ({"root": "elsewhere"}, True),
+    ],
 )
 def test_the_hash_follows_what_decides_the_numbers(change, same):
     assert (Spec.of({**FULL, **change}).hash == Spec.of(FULL).hash) is same

@@ -44,7 +44,10 @@ def test_without_corruption_nothing_is_added():
     assert TrainingSpec(net="lenet5", data="digits").recipe().corruption is None
 
 
-@pytest.mark.parametrize(("change", "same"), [({"seed": 1}, False), ({"lr": 0.2}, False), ({"download": True}, True)])
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [({"seed": 1}, False), ({"lr": 0.2}, False), ({"download": True}, True), ({"root": "elsewhere"}, True)],
+)
 def test_the_hash_follows_what_decides_the_numbers(change, same):
     assert (TrainingSpec.of({**FULL, **change}).hash == TrainingSpec.of(FULL).hash) is same
 

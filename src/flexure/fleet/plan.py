@@ -48,7 +48,7 @@ class Job:
     """One run of a sweep.
 
     Attributes:
-        hash: Sixteen hex digits that follow from everything it was asked for; also the name of its folder.
+        hash: Sixteen hex digits that follow from everything that decides what it finds; also the name of its folder.
         fields: What it was asked for, as plain values; those that stand at their default are left out.
         varied: Its value of every field that the sweep varies.
     """
@@ -84,7 +84,7 @@ def plan(spec: Mapping[str, Any] | str | os.PathLike, *, work: str | None = None
 
     They are the base with every combination of the grid (its last field runs fastest), then the base with each of the
     further runs. Without a grid, the further runs are all; without either, the base is the only job. Two that ask for
-    the same are one job.
+    the same are one job; where the data lie (``root``) is not what is asked for.
 
     Args:
         spec: A YAML file, or the same as a mapping.
@@ -101,7 +101,7 @@ def plan(spec: Mapping[str, Any] | str | os.PathLike, *, work: str | None = None
     seen: dict[str, Job] = {}
     for draft in _drafts(file):
         job = _job(file, draft, names, text, source)
-        seen.setdefault(job.hash, job)
+        _check_root(source, seen.setdefault(job.hash, job), job)
     return Plan(file, tuple(seen.values()))
 
 
@@ -167,13 +167,23 @@ def _drafts(file: SweepFile) -> Iterator[_Draft]:
         yield _Draft(("runs", number), run)
 
 
+def _check_root(source: str, known: Job, job: Job) -> None:
+    """Refuse two jobs that are one: one of them would not be done."""
+    if known.fields.get("root") != job.fields.get("root"):
+        raise ArgumentError(
+            f"{source}: job {label(job.varied)} differs from job {label(known.varied)} in 'root' alone, which says "
+            "where data lie, not which they are. Compare data by their names: data: folder:PATH."
+        )
+
+
 def _job(file: SweepFile, draft: _Draft, names: Sequence[str], text: str, source: str) -> Job:
     try:
-        fields = whole = _merged(file.base, draft.varied)
+        fields = whole = decisive = _merged(file.base, draft.varied)
         if file.work is None:
             spec = _checked(fields, draft, text)
             fields, whole = (spec.model_dump(mode="json", exclude_defaults=brief) for brief in (True, False))
-        return Job(_hash(file.work, fields), fields, {name: _value(whole, name) for name in names})
+            decisive = {name: value for name, value in fields.items() if name not in spec.incidental}
+        return Job(_hash(file.work, decisive), fields, {name: _value(whole, name) for name in names})
     except FlexureError as wrong:
         which = f"job {label(draft.varied)}" if draft.varied else "base"
         raise type(wrong)(f"{source}, {which}: {wrong}") from None

@@ -21,6 +21,7 @@ class Spec(Fields):
     model_config = ConfigDict(title="Flexure run")
     subject = "model"
     kind = "measurement"
+    incidental = Fields.incidental | {"root"}  # where the data lie; which they are is in data_hash
 
     model: str = Field(description="MODEL: a name of ours, timm:NAME, torchvision:NAME, FILE.py:FACTORY or FILE.pt2.")
     weights: str | None = Field(None, description="Weights file: .safetensors, or .pt/.pth/.ckpt without pickled code.")

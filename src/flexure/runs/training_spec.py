@@ -41,6 +41,7 @@ class TrainingSpec(Fields):
     model_config = ConfigDict(title="Flexure training")
     subject = "net"
     kind = "training"
+    incidental = Fields.incidental | {"root"}  # where the data lie; which they are is in data_hash
 
     net: str = Field(description="The network: a name of ours, timm:NAME, torchvision:NAME or FILE.py:FACTORY.")
     width: PositiveFloat | None = Field(None, description="Factor on the channels of each layer of our own networks.")
