@@ -16,7 +16,7 @@ from flexure import Monitor, Specimen
 from flexure.errors import ArgumentError, RunError
 from flexure.monitors import gather
 from flexure.results import Result
-from flexure.training import History, fit
+from flexure.training import History, SavedState, fit
 
 NOTHING = lambda step, model: None  # noqa: E731
 
@@ -74,6 +74,22 @@ def test_epochs_between_their_ends_follow_from_the_steps():
     output = monitor.result().to_frame().query("layer == 'output'")
     assert list(output["step"]) == [0, 1, 3, 4, 6]
     np.testing.assert_allclose(output["epoch"], [0, 1 / 3, 1, 4 / 3, 2])
+
+
+def test_a_step_that_ends_an_epoch_has_its_epoch():
+    monitor = Monitor("sensitivity", images(), every=3, options={"layers": ["5"]})
+    fit(net(), images(), epochs=4, lr=0.1, batch_size=6, callbacks=[monitor])
+    output = monitor.result().to_frame().query("layer == 'output'")
+    assert list(output["step"]) == [0, 3, 6, 8] and list(output["epoch"]) == [0, 1.5, 3, 4]
+    own = {step: one.to_frame()["epoch"].iloc[0] for step, one in monitor._kept.items()}
+    assert own[6] == 3 and np.isnan(own[3])
+
+
+def test_a_step_that_was_measured_learns_its_epoch_when_it_is_told(tmp_path):
+    monitor, model = Monitor("sensitivity", images(), every=2, out=tmp_path), net()
+    for step, epoch in ((0, None), (2, None), (2, 1)):
+        monitor(step, model, epoch=epoch)
+    assert set(gather(tmp_path, "sensitivity").to_frame().query("step == 2")["epoch"]) == {1}
 
 
 def test_the_end_writes_all_steps_as_one_result_of_the_run(tmp_path):
@@ -181,14 +197,85 @@ def test_a_training_made_again_measures_nothing_twice(tmp_path, monkeypatch):
     assert count == []
 
 
-def test_other_weights_at_a_step_are_measured_again(tmp_path, monkeypatch):
+def steps_of(result):
+    return list(result.to_frame()["step"].unique())
+
+
+def test_another_training_is_refused_in_a_folder_that_has_one(tmp_path):
     plain_loop(net(), Monitor("sensitivity", images(), every=2, out=tmp_path))
-    count = counted(monkeypatch)
+    words = r"holds measurements of another training, at steps 0, 2, 4, 6: none at step 0 .* Choose another folder"
+    with pytest.raises(RunError, match=words):
+        plain_loop(net(seed=2), Monitor("sensitivity", images(), every=2, out=tmp_path))
+    late = Monitor("sensitivity", images(), every=3, out=tmp_path)
+    late(1, net(seed=2))  # a loop that does not tell step 0
+    with pytest.raises(RunError, match="none at step 3 with the weights that this training has there"):
+        late(3, net(seed=2))
+    assert steps_of(gather(tmp_path, "sensitivity")) == [0, 2, 4, 6]
+
+
+def test_another_training_from_the_same_weights_takes_the_place_of_the_one_before(tmp_path):
+    fit(net(), images(), epochs=4, lr=0.1, callbacks=[Monitor("sensitivity", images(), every=1, out=tmp_path)])
     monitor = Monitor("sensitivity", images(), every=2, out=tmp_path)
-    plain_loop(net(seed=2), monitor, steps=4)
-    assert count == [0, 2, 4]
-    assert list(monitor.result().to_frame()["step"].unique()) == [0, 2, 4]  # 6 belongs to the other training
-    assert list(gather(tmp_path, "sensitivity").to_frame()["step"].unique()) == [0, 2, 4, 6]
+    fit(net(), images(), epochs=2, lr=0.5, callbacks=[monitor])
+    whole = Monitor("sensitivity", images(), every=2)
+    fit(net(), images(), epochs=2, lr=0.5, callbacks=[whole])
+    pd.testing.assert_frame_equal(numbers(monitor.result()), numbers(whole.result()))
+    with pytest.raises(
+        RunError, match=r"holds steps of 2 trainings \(0, 2; 1, 3, 4\). Remove the files of all but one"
+    ):
+        gather(tmp_path, "sensitivity")
+
+
+def test_a_monitor_is_for_one_training():
+    monitor = Monitor("sensitivity", images(), every=1)
+    plain_loop(net(), monitor, steps=3)
+    with pytest.raises(RunError, match=r"monitor of sensitivity: has measurements .* Make a Monitor for each"):
+        plain_loop(net(seed=2), monitor, steps=3)
+    monitor = Monitor("sensitivity", images(), every=1)
+    plain_loop(net(), monitor, steps=3)
+    plain_loop(net(), monitor, steps=2)
+    assert steps_of(monitor.result()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("stop", [4, 5])
+def test_a_training_that_is_resumed_continues_its_series(tmp_path, stop, monkeypatch):
+    def train(out, saved):
+        monitor = Monitor("sensitivity", images(), every=2, out=out)
+        fit(net(), images(), epochs=3, lr=0.1, batch_size=4, callbacks=[monitor], saved=saved)
+        return monitor
+
+    def stopped(step, total):
+        if step == stop:
+            raise RuntimeError("power cut")
+
+    saved = SavedState(tmp_path / "state", pause=0.0)
+    first = Monitor("sensitivity", images(), every=2, out=tmp_path / "one")
+    with pytest.raises(RuntimeError, match="power cut"):
+        fit(net(), images(), epochs=3, lr=0.1, batch_size=4, callbacks=[first], saved=saved, progress=stopped)
+    count = counted(monkeypatch)
+    resumed = train(tmp_path / "one", saved)
+    assert count == ([6, 8, 9] if stop == 5 else [4, 6, 8, 9])[-len(count) :] and 0 not in count
+    pd.testing.assert_frame_equal(numbers(gather(tmp_path / "one", "sensitivity")), numbers(resumed.result()))
+    whole = train(None, None)
+    pd.testing.assert_frame_equal(numbers(resumed.result()), numbers(whole.result()))
+
+
+def test_a_training_is_not_resumed_in_the_folder_of_another(tmp_path):
+    plain_loop(net(), Monitor("sensitivity", images(), every=2, out=tmp_path))
+    with pytest.raises(RunError, match="measurements of another training"):
+        Monitor("sensitivity", images(), every=2, out=tmp_path).on_resume(net(seed=2), 3, 4)
+
+
+def test_somebodys_own_training_that_goes_on_continues_its_series(tmp_path):
+    told = []
+    plain_loop(net(), lambda step, model: told.append((step, copy.deepcopy(model))))
+    first = Monitor("sensitivity", images(), every=2, out=tmp_path)
+    for step, model in told[:4]:
+        first(step, model)
+    second = Monitor("sensitivity", images(), every=2, out=tmp_path)
+    for step, model in told[4:]:
+        second(step, model)
+    assert steps_of(second.result()) == steps_of(gather(tmp_path, "sensitivity")) == [0, 2, 4, 6]
 
 
 KILLED = """

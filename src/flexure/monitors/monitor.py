@@ -5,7 +5,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from flexure.bench import weights_hash
 from flexure.data import as_images, content_hash
 from flexure.errors import ArgumentError, FlexureError, RunError, nearest
 from flexure.monitors.moments import Every, moments
-from flexure.monitors.written import file_of, joined, origin_of, place_of, read_steps, step_of
+from flexure.monitors.written import file_of, first_of, joined, origin_of, place_of, read_steps, step_of, training_of
 from flexure.probes import PROBES, check_probes
 from flexure.results import Result
 from flexure.specimen import Specimen
@@ -50,6 +51,10 @@ class Monitor(Callback):
     training that is killed keeps them. Called again for a step that lies there with the same settings and weights, the
     step is not measured again. Sample images are left out: they are the same at every step.
 
+    A folder is for one training. One that goes on behind steps that lie there continues them (in anyone's loop: one
+    whose first call is later than step 1); one that starts there with other weights is refused, and one that starts
+    with the same weights takes the place of that before.
+
     Args:
         probe: Name of the probe.
         data: Images to measure on, anything a probe takes; a few hundred will do (``flexure.load(…, limit=256)``).
@@ -66,7 +71,8 @@ class Monitor(Callback):
 
     Raises:
         ArgumentError: The probe, an option or ``every`` does not exist or is wrong.
-        RunError: ``out`` holds measurements with other settings, or of other images.
+        RunError: ``out`` holds measurements with other settings, of other images, or, at the first one, of another
+            training.
 
     Cost: that of the probe, each time, and a copy of the weights in main memory meanwhile.
     """
@@ -97,6 +103,8 @@ class Monitor(Callback):
         self._kept: dict[int, Result] = {}
         self._unwritten: set[int] = set()
         self._step, self._last = 0, math.inf
+        self._training: str | None = None
+        self._since: int | None = None
         self._ended = (0, 0)
         self._refuse_others()
 
@@ -110,7 +118,9 @@ class Monitor(Callback):
 
         Raises:
             ArgumentError: ``every`` counts epochs, but ``epoch`` is missing.
+            RunError: What was measured before is another training's.
         """
+        self._tell(step)
         if step > 0 and epoch is None and self.moments.in_epochs:
             raise ArgumentError(
                 "monitor: every= counts epochs, so call monitor(step, model, epoch=…) at the end of each; or give a "
@@ -121,21 +131,26 @@ class Monitor(Callback):
 
     def measure(self, step: int, model: nn.Module, *, epoch: int | None = None) -> None:
         """Measure now, whether it is time to or not; a step that has been measured is not measured again."""
-        self._last = step
+        self._tell(step)
+        self._last, epoch = step, 0 if step == 0 else epoch
         with rng.undisturbed():
-            if not self._has(step, model):
-                self._keep(step, self._measured(step, model, 0 if step == 0 else epoch))
+            if self._training is None:
+                self._training = self._identity(step, model)
+            found = self._completed(step, epoch) if self._has(step, model) else self._measured(step, model, epoch)
+            if found is not self._kept.get(step):
+                self._keep(step, found)
 
     def result(self) -> Result:
         """All steps so far as one table, with ``step`` and ``epoch`` in front of the probe's own columns.
 
-        What an earlier, longer training left in the folder beyond the last step of this one is not in it.
+        What another training left in the folder is not in it, nor what lies beyond the last step of this one.
 
         Raises:
             RunError: Nothing was measured yet, or a file cannot be read.
         """
-        found = {step_of(one): one for one in self._written()} | self._kept
-        shown = [one for step, one in found.items() if step <= self._last]
+        shown = [one for step, one in self._known().items() if step <= self._last]
+        if self._training is not None:
+            shown = [one for one in shown if training_of(one) == self._training]
         if not shown:
             raise RunError(f"monitor of {self.probe}: nothing was measured yet.")
         result = joined(shown)
@@ -146,12 +161,13 @@ class Monitor(Callback):
 
     def on_start(self, model: nn.Module, epochs: int) -> None:
         """Measure before the first step."""
-        self._step = 0
+        self._since = None
         self.measure(0, model)
 
     def on_resume(self, model: nn.Module, epochs: int, step: int) -> None:
         """Go on behind step ``step``."""
-        self._step = step
+        self._step, self._since = step, step + 1
+        self._training = self._identity(step, model)
         if self.moments.at_step(step):
             self.measure(step, model)
 
@@ -162,9 +178,9 @@ class Monitor(Callback):
             self.measure(step, model)
 
     def on_epoch_end(self, epoch: int, model: nn.Module, record: EpochRecord) -> None:
-        """Measure if it is time to."""
+        """Measure if it is time to; a step that was just measured learns its epoch."""
         self._ended = (self._step, epoch)
-        if self.moments.at_epoch(epoch):
+        if self.moments.at_epoch(epoch) or self._last == self._step:
             self.measure(self._step, model, epoch=epoch)
 
     def on_end(self, model: nn.Module, history: History) -> None:
@@ -176,12 +192,42 @@ class Monitor(Callback):
         if self.out is not None and not self._unwritten and distributed.is_main():
             self.result().save(self.out)
 
+    def _tell(self, step: int) -> None:
+        """Know how far the training is, and where it began; steps that go back are those of another."""
+        if self._since is None or step < self._step:
+            self._since, self._training = step, None
+        self._step = step
+
+    def _identity(self, step: int, model: nn.Module) -> str:
+        """Which training this is: that of the steps before those that are told, or else a new one.
+
+        Raises:
+            RunError: What was measured before is of another.
+        """
+        known, since = self._known(), self._since or 0
+        earlier = [one for at, one in sorted(known.items()) if at < since and since > 1]
+        alike = known and self._is_of(known.get(step), model)
+        is_other = not alike and (step in known if step < since else bool(known) and not earlier)
+        name = training_of(earlier[-1]) if earlier else uuid.uuid4().hex[:12]
+        is_other, name = distributed.gather((is_other, name))[0]
+        if is_other:
+            raise self._refusal(step, sorted(known))
+        return name
+
+    def _refusal(self, step: int, known: Sequence[int]) -> RunError:
+        where, advice = f"monitor of {self.probe}: has", "Make a Monitor for each training."
+        if self.out is not None:
+            where = f"{place_of(self.out, self.probe)}: holds"
+            advice = "Choose another folder, or move this one away."
+        told = f"{where} measurements of another training, at steps {first_of(known)}"
+        return RunError(f"{told}: none at step {step} with the weights that this training has there. {advice}")
+
     def _measured(self, step: int, model: nn.Module, epoch: int | None) -> Result:
         """What the probe says, or why it cannot say it, with the step in front."""
         began = time.perf_counter()
         own = self._specimen(model)
         about: dict[str, Any] = {"step": step, "weights_hash": weights_hash(own.model), "origin": self._origin}
-        about |= {"failed": False}
+        about |= {"training": self._training, "failed": False}
         function = PROBES[self.probe].load()
         try:
             found = function(own, self.images, **self.options, **self._common)
@@ -207,11 +253,23 @@ class Monitor(Callback):
             if path.is_file():
                 self._kept[step] = Result.load(path)
         one = self._kept.get(step)
-        about = one.provenance["monitor"] if one is not None else {}
-        same = (
-            bool(about) and not about["failed"] and about["weights_hash"] == weights_hash(self._specimen(model).model)
-        )
-        return distributed.gather(same)[0]
+        has = one is not None and not one.provenance["monitor"]["failed"] and self._is_of(one, model)
+        return distributed.gather(has)[0]
+
+    def _is_of(self, one: Result | None, model: nn.Module) -> bool:
+        """Whether a measurement is of these weights."""
+        hashed = None if one is None else one.provenance["monitor"]["weights_hash"]
+        return hashed is not None and hashed == weights_hash(self._specimen(model).model)
+
+    def _completed(self, step: int, epoch: int | None) -> Result:
+        """A measurement that is there, with this training's identity and what is known of its epoch by now."""
+        one = self._kept[step]
+        table, about = one.to_frame(), {**one.provenance["monitor"], "training": self._training}
+        if epoch is not None:
+            table["epoch"] = float(epoch)
+        if about == one.provenance["monitor"] and table["epoch"].equals(one.table["epoch"]):
+            return one
+        return replace(one, table=table, provenance={**one.provenance, "monitor": about})
 
     def _keep(self, step: int, result: Result) -> None:
         self._kept[step] = result
@@ -227,8 +285,10 @@ class Monitor(Callback):
         except RunError:
             self._unwritten.add(step)
 
-    def _written(self) -> list[Result]:
-        return [] if self.out is None else read_steps(self.out, self.probe)
+    def _known(self) -> dict[int, Result]:
+        """What was measured, by step."""
+        written = [] if self.out is None else read_steps(self.out, self.probe)
+        return {step_of(one): one for one in written} | self._kept
 
     def _settings(self, seed: int, dtype: Any) -> dict[str, Any]:
         """Everything that decides the numbers but the weights, as plain values."""

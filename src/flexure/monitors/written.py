@@ -12,7 +12,10 @@ from flexure.errors import RunError
 from flexure.probes import check_probes
 from flexure.results import Result
 
-__all__ = ["FOLDER", "PREFIX", "file_of", "gather", "joined", "origin_of", "place_of", "read_steps", "step_of"]
+__all__ = [
+    "FOLDER", "PREFIX", "file_of", "first_of", "gather", "joined", "origin_of", "place_of", "read_steps", "step_of",
+    "training_of",
+]  # fmt: skip
 
 FOLDER = "monitors"
 PREFIX = "monitor_"
@@ -32,10 +35,12 @@ def gather(folder: str | os.PathLike, probe: str) -> Result:
 
     Raises:
         ArgumentError: No such probe.
-        RunError: Nothing was measured there, a file cannot be read, or steps were measured with different settings.
+        RunError: Nothing was measured there, a file cannot be read, or steps were measured with different settings or
+            in different trainings.
     """
     check_probes([probe])
     found = read_steps(folder, probe)
+    _refuse_mixture(place_of(folder, probe), found)
     if not found:
         raise RunError(
             f"{place_of(folder, probe)}: holds no measurement. Is it the folder that Monitor(out=…) was given?"
@@ -66,6 +71,29 @@ def step_of(result: Result) -> int:
 def origin_of(result: Result) -> Mapping[str, Any]:
     """Everything that decides the numbers but the weights."""
     return result.provenance["monitor"]["origin"]
+
+
+def training_of(result: Result) -> str:
+    """Name of the training in which a result was measured: the same for all its steps, also where it was resumed."""
+    return str(result.provenance["monitor"]["training"])
+
+
+def _refuse_mixture(place: Path, found: Sequence[Result]) -> None:
+    """Refuse what several trainings have left in one folder."""
+    trainings: dict[str, list[int]] = {}
+    for one in found:
+        trainings.setdefault(training_of(one), []).append(step_of(one))
+    if len(trainings) > 1:
+        told = "; ".join(map(first_of, trainings.values()))
+        raise RunError(
+            f"{place}: holds steps of {len(trainings)} trainings ({told}). Remove the files of all but one, and give "
+            "each training a folder of its own."
+        )
+
+
+def first_of(steps: Sequence[int]) -> str:
+    """The first few steps in words."""
+    return ", ".join(map(str, steps[:5])) + ", …" * (len(steps) > 5)
 
 
 def joined(results: Sequence[Result]) -> Result:
