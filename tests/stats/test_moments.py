@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from flexure.stats import Moments, squared_norms
+from flexure.stats import Moments, squared_norms, standard_error
 
 
 def draw(n, q=3, k=3, seed=0, offset=0.0):
@@ -17,6 +17,16 @@ def draw(n, q=3, k=3, seed=0, offset=0.0):
 def close(left: Moments, right: Moments) -> bool:
     pairs = zip(left.arrays(), right.arrays(), strict=True)
     return all(torch.allclose(a, b, rtol=1e-12, atol=1e-12 * float(b.abs().max())) for a, b in pairs)
+
+
+def test_the_standard_error_of_a_mean_is_that_of_the_sample():
+    z = draw(50)
+    found = Moments.of(z)
+    squares = torch.diagonal(found.products, dim1=1, dim2=2)
+    assert torch.allclose(standard_error(squares, found.n[:, None]), z.std(1) / 50**0.5, rtol=1e-12)
+    right = torch.tensor([1.0, 1, 1, 0])
+    assert float(standard_error(4 * 0.75 * 0.25, 4)) == pytest.approx(float(right.std()) / 2)
+    assert standard_error(0.0, 1).isnan() and standard_error(torch.nan, 9).isnan() and standard_error(-1e-17, 9) == 0
 
 
 def test_they_are_the_mean_and_the_sample_covariance():

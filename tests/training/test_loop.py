@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from training.make import dropout_net, images, net, weights
 
+import flexure
 from flexure import Specimen
 from flexure.data import Batch, TensorImages, hold_out, load
 from flexure.errors import ArgumentError, DataError, SpecimenError
@@ -221,7 +222,8 @@ def test_accuracy_is_a_share_with_its_error_and_leaves_the_network_alone():
     model = Says().train()
     found = accuracy(model, images(10), batch_size=3)
     assert (found.value, found.n) == (0.4, 10)
-    assert found.se == pytest.approx(math.sqrt(0.4 * 0.6 / 10))
+    assert found.se == pytest.approx(math.sqrt(0.4 * 0.6 / 9))
+    assert found.se == pytest.approx(flexure.accuracy(model, images(10))["accuracy_se"][0])
     assert model.training
 
 

@@ -65,7 +65,7 @@ def test_records_hold_means_over_images_with_their_errors():
     record = fit(model, data, epochs=1, lr=1e-9, batch_size=10, test=data).records[0]
     assert record.loss == pytest.approx(losses.mean().item())
     assert record.loss_se == pytest.approx(losses.std().item() / 10**0.5)
-    assert record.accuracy_se == pytest.approx(math.sqrt(record.accuracy * (1 - record.accuracy) / 10))
+    assert record.accuracy_se == pytest.approx(math.sqrt(record.accuracy * (1 - record.accuracy) / 9))
     assert record.test_loss == pytest.approx(record.loss, abs=1e-6)
     assert record.test_loss_se == pytest.approx(record.loss_se, abs=1e-6)
     assert (record.test_accuracy, record.test_n) == (record.accuracy, 10)

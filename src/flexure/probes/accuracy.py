@@ -22,7 +22,7 @@ from flexure.probes._provenance import provenance
 from flexure.recorder import OUTPUT
 from flexure.results import MEASURED, Checkpoint, Progress, Result
 from flexure.specimen import Specimen
-from flexure.stats import Moments
+from flexure.stats import Moments, standard_error
 
 __all__ = ["AccuracySettings", "accuracy"]
 
@@ -113,9 +113,10 @@ def accuracy(
 
     Returns:
         One row per level in the order given: ``layer`` (the output), ``corruption``, ``accuracy`` and ``error`` in
-        [0, 1], ``loss`` in nats (without unit for one output), each with its standard error ``X_se`` over images, whose
-        draws are averaged first; ``n`` images with a label, ``status``, ``draws`` per image. Where labels are missing
-        or have no output, or outputs are not one number per class, ``status`` says so and the estimates are NaN.
+        [0, 1], ``loss`` in nats (without unit for one output), each with its standard error ``X_se`` over images
+        (divisor n - 1, as in training), whose draws are averaged first; ``n`` images with a label, ``status``,
+        ``draws`` per image. Where labels are missing or have no output, or outputs are not one number per class,
+        ``status`` says so and the estimates are NaN.
 
         A standard error of 0 beside an accuracy of 1 means that none of the n images was wrong; it does not say that
         none will be: up to ``3 / n`` wrong would go as unnoticed one time in twenty.
@@ -125,8 +126,7 @@ def accuracy(
         DataError: Values outside the specimen's bounds, or no usable image.
         SpecimenError: The forward pass fails, or two clean passes over the first images differ.
 
-    Cost: one image forward for level 0, ``draws`` for every other level, and 24 to begin with. Memory: a few numbers
-    per level.
+    Cost: one image forward for level 0, ``draws`` for every other level, 24 to begin with; hardly any memory.
     Exact case: outputs that are all equal have a loss of ln(classes) and take the first class.
     Source: the corruptions of Tomasini et al., How deep convolutional neural networks lose spatial information with
         training (2022); there new noise comes with every access, here the same seed gives the same noise.
@@ -351,7 +351,7 @@ def _scores(output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 def _table(found: _Tally, settings: AccuracySettings) -> pd.DataFrame:
     mean = found.moments.mean
-    errors = (torch.diagonal(found.moments.covariance, dim1=1, dim2=2) / found.moments.n[:, None]).sqrt()
+    errors = standard_error(torch.diagonal(found.moments.products, dim1=1, dim2=2), found.moments.n[:, None])
     rows = []
     for place, level in enumerate(settings.corruption):
         status = _status(found, place)

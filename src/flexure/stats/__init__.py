@@ -1,7 +1,15 @@
 """Summaries that add up: merge two halves and get the whole, whatever the order."""
 
-from flexure.stats.moments import Moments
+from flexure.stats.moments import Moments, standard_error
 from flexure.stats.norms import block_norms, n_blocks, squared_norms
 from flexure.stats.ratios import Sensitivities, sensitivities
 
-__all__ = ["Moments", "Sensitivities", "block_norms", "n_blocks", "sensitivities", "squared_norms"]
+__all__ = [
+    "Moments",
+    "Sensitivities",
+    "block_norms",
+    "n_blocks",
+    "sensitivities",
+    "squared_norms",
+    "standard_error",
+]

@@ -5,7 +5,21 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = ["Moments"]
+__all__ = ["Moments", "standard_error"]
+
+
+def standard_error(squares: torch.Tensor | float, n: torch.Tensor | float) -> torch.Tensor:
+    r"""Standard error of a mean of n independent numbers, :math:`\sqrt{\sum_i (z_i - \bar z)^2 / (n (n - 1))}`.
+
+    The divisor is ``n - 1``, since deviations from the numbers' own mean are too small: the variance is then right on
+    average, for right answers (:math:`p (1 - p) / (n - 1)`) as for losses.
+
+    Args:
+        squares: Sum of squared deviations from the mean; for a share p of right answers ``n p (1 - p)``.
+        n: How many numbers; below two the error is NaN.
+    """
+    squares, n = (torch.as_tensor(part, dtype=torch.float64) for part in (squares, n))
+    return (squares.clamp(min=0) / (n * torch.where(n > 1, n - 1, torch.nan))).sqrt()
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ __all__ = ["Callback", "EpochRecord", "History", "listens_to_steps"]
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One pass over the data, averaged over its images while the weights were moving, and what it led to.
+    r"""One pass over the data, averaged over its images while the weights were moving, and what it led to.
 
     Attributes:
         epoch: 1 for the first.
@@ -21,7 +21,7 @@ class EpochRecord:
         n: Images that were used.
         skipped: Images that could not be read.
         loss_se: Standard error of the loss over images; NaN for a loss that gives only a mean.
-        accuracy_se: Standard error of the accuracy.
+        accuracy_se: Standard error of the accuracy, :math:`\sqrt{p (1 - p) / (n - 1)}`.
         test_loss, test_loss_se, test_accuracy, test_accuracy_se, test_n, test_skipped: The same for test images, after
             the epoch, with the network in evaluation mode; NaN and 0 where it was not tested.
     """

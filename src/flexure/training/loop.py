@@ -17,6 +17,7 @@ from flexure.errors import DataError, SpecimenError
 from flexure.losses import Loss, Penalty, answers
 from flexure.results import Progress
 from flexure.specimen import Specimen
+from flexure.stats import standard_error
 from flexure.training.augmentation import Augmentation
 from flexure.training.callbacks import Callback, History, listens_to_steps
 from flexure.training.interrupt import held_back
@@ -26,7 +27,7 @@ from flexure.training.recipe import Recipe
 from flexure.training.saving import SavedState
 from flexure.training.schedules import Schedule
 from flexure.training.stopping import Stop
-from flexure.training.tally import Tally, standard_error_of_share
+from flexure.training.tally import Tally
 
 __all__ = ["Accuracy", "accuracy", "fit", "follow"]
 
@@ -37,7 +38,7 @@ class Accuracy:
 
     Attributes:
         value: Right answers per image, in [0, 1].
-        se: Standard error for ``n`` independent images, :math:`\sqrt{p (1 - p) / n}`.
+        se: Standard error for ``n`` independent images, :math:`\sqrt{p (1 - p) / (n - 1)}`; NaN for one.
         n: Images that were read.
         skipped: Images that could not be read.
     """
@@ -207,7 +208,7 @@ def accuracy(
     if not count:
         raise DataError(f"{images.name}: none of its {len(images)} images can be read.")
     share = right / count
-    return Accuracy(share, standard_error_of_share(share, count), count, skipped)
+    return Accuracy(share, float(standard_error(count * share * (1 - share), count)), count, skipped)
 
 
 class _Training:

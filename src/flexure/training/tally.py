@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 import torch
 
 from flexure.losses import answers
+from flexure.stats import standard_error
 
-__all__ = ["Tally", "standard_error_of_share"]
+__all__ = ["Tally"]
 
 
 @dataclass
@@ -46,19 +47,13 @@ class Tally:
             setattr(self, name, getattr(self, name) + value)
 
     def summary(self) -> dict[str, float]:
-        """Mean loss and accuracy with their standard errors, ``n`` and ``skipped``."""
+        """Mean loss and accuracy with their standard errors (NaN for one image), ``n`` and ``skipped``."""
         mean, share = self.loss / self.n, self.right / self.n
-        variance = max(self.squares / self.n - mean * mean, 0.0) if math.isfinite(self.squares) else math.nan
         return {
             "loss": mean,
-            "loss_se": math.sqrt(variance / (self.n - 1)) if self.n > 1 else math.nan,
+            "loss_se": float(standard_error(self.squares - self.n * mean * mean, self.n)),
             "accuracy": share,
-            "accuracy_se": standard_error_of_share(share, self.n),
+            "accuracy_se": float(standard_error(self.n * share * (1 - share), self.n)),
             "n": self.n,
             "skipped": self.skipped,
         }
-
-
-def standard_error_of_share(share: float, n: int) -> float:
-    r""":math:`\sqrt{p (1 - p) / n}`."""
-    return math.sqrt(share * (1 - share) / n)
