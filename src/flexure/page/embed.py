@@ -3,14 +3,17 @@
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import vl_convert
 
-__all__ = ["Picture", "bundle", "json_for_html", "picture", "policy", "pooled"]
+from flexure.charts import chart
+from flexure.results import Result
+
+__all__ = ["Picture", "bundle", "json_for_html", "picture", "pictures", "policy", "pooled"]
 
 _UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
@@ -30,15 +33,23 @@ class Picture:
     spec: dict[str, Any]
 
 
-def picture(chart: Any, height: int) -> Picture:
+def picture(drawn: Any, height: int) -> Picture:
     """An Altair chart as a picture of the page: its title becomes text, its width that of its place."""
-    spec = chart.to_dict()
+    spec = drawn.to_dict()
     title = spec.pop("title", {})
     legend = spec.setdefault("config", {}).setdefault("legend", {})
     legend["layout"] = {side: {"direction": "vertical", "anchor": "start", "margin": 6} for side in ("top", "bottom")}
     spec["config"]["background"] = "transparent"
     spec.update(width="container", height=height, autosize={"type": "fit-x", "contains": "padding"})
     return Picture(title.get("text", ""), tuple(title.get("subtitle", ())), spec)
+
+
+def pictures(results: Sequence[Result], labels: Sequence[str], heights: Mapping[str, int]) -> list[Picture]:
+    """The chart of each of these quantities, as high as it says there; the first has the legend of all."""
+    return [
+        picture(chart(list(results), labels=labels, y=name, legend=i == 0), height)
+        for i, (name, height) in enumerate(heights.items())
+    ]
 
 
 def pooled(pictures: Sequence[Picture]) -> dict[str, Any]:

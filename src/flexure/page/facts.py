@@ -6,7 +6,7 @@ from typing import Any
 
 from flexure.results import Result, Run
 
-__all__ = ["NOT_RECORDED", "command_of", "data_of", "normalization_of", "rows_of", "settings_of", "tree"]
+__all__ = ["NOT_RECORDED", "command_of", "rows_of", "settings_of", "shared_settings", "tree"]
 
 NOT_RECORDED = "not recorded"
 _MANY = 12  # items of a list that are written out
@@ -39,7 +39,13 @@ def settings_of(result: Result) -> dict[str, Any]:
     return dict(result.provenance.get("settings") or {})
 
 
-def data_of(run: Run, result: Result) -> tuple[str, int | None]:
+def shared_settings(results: Sequence[Result]) -> dict[str, Any]:
+    """The settings that all measurements have in common: what prose about them may rely on."""
+    first, *others = map(settings_of, results)
+    return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
+
+
+def _data_of(run: Run, result: Result) -> tuple[str, int | None]:
     """Name of the data and number of images."""
     data = result.provenance.get("data") or {}
     name = data.get("name") or run.spec.get("data") or NOT_RECORDED
@@ -55,7 +61,7 @@ def command_of(run: Run, result: Result) -> str:
     return command if isinstance(command, str) else shlex.join(map(str, command))
 
 
-def normalization_of(result: Result) -> str:
+def _normalization_of(result: Result) -> str:
     """Which normalization was used, in words."""
     specimen = result.provenance.get("specimen") or {}
     if "normalize" not in specimen:
@@ -69,7 +75,7 @@ def normalization_of(result: Result) -> str:
 def rows_of(run: Run, result: Result) -> dict[str, str]:
     """How the measurement was made: one phrase per line of the page's table."""
     settings, provenance = settings_of(result), result.provenance
-    data, count = data_of(run, result)
+    data, count = _data_of(run, result)
     rows = {
         "network": str((provenance.get("specimen") or {}).get("name") or run.spec.get("model") or run.name),
         "data": data,
@@ -79,7 +85,7 @@ def rows_of(run: Run, result: Result) -> dict[str, str]:
         "deformation": _deformation(settings),
         "noise": _noise(settings),
         "both act on": phrase(settings, "space"),
-        "normalization": normalization_of(result),
+        "normalization": _normalization_of(result),
         "averaging": phrase(settings, "reduction"),
         "distances": phrase(settings, "same_pairs"),
         "batch norm": phrase(settings, "batch_norm"),

@@ -9,7 +9,7 @@ from flexure.charts.records import column
 from flexure.charts.scales import Z95
 from flexure.charts.theme import colors
 from flexure.page.embed import Picture, picture
-from flexure.page.facts import settings_of
+from flexure.page.facts import NOT_RECORDED, settings_of
 from flexure.page.numbers import Number, interval, number, plain
 from flexure.results import MEASURED, Result
 
@@ -185,21 +185,20 @@ def _table(result: Result, label: str) -> Table:
 
 
 def _setup(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
-    """How it was measured: label, one phrase per run, or a single one where all agree."""
+    """How it was measured: label, one phrase per run."""
     phrases = [_phrases(result) for result in results]
-    found = [(label, [own[label] for own in phrases]) for label in phrases[0]]
-    return [(label, values[:1] if len(set(values)) == 1 else values) for label, values in found]
+    return [(label, [own[label] for own in phrases]) for label in phrases[0]]
 
 
 def _phrases(result: Result) -> dict[str, str]:
     about, layers = result.provenance, settings_of(result).get("layers")
     return {
-        "network": str((about.get("specimen") or {}).get("name") or "not recorded"),
+        "network": str((about.get("specimen") or {}).get("name") or NOT_RECORDED),
         "images": "none: the weights alone are read",
         "convolutions": "all" if layers is None else ", ".join([layers] if isinstance(layers, str) else layers),
-        "initialized networks": str(about.get("initialized", "not recorded")),
+        "initialized networks": str(about.get("initialized", NOT_RECORDED)),
         "modes": "of the grid Laplacian with free boundary (DCT-II), summed over equal eigenvalues",
         "independent unit": "the filter: one pair of channels of a layer",
-        "seed": str(about.get("seed", "not recorded")),
+        "seed": str(about.get("seed", NOT_RECORDED)),
         "arithmetic": "float64" + (f", weights as {about['dtype']}" if about.get("dtype") else ""),
     }

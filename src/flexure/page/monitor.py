@@ -9,7 +9,7 @@ from flexure.charts.monitor import KINDS, LAYERS, moments
 from flexure.charts.records import column
 from flexure.charts.theme import colors
 from flexure.charts.training import thinned
-from flexure.page.embed import Picture, picture
+from flexure.page.embed import Picture, picture, pictures
 from flexure.page.numbers import Number, interval, number
 from flexure.results import MEASURED, Result
 
@@ -80,10 +80,7 @@ def contents(results: Sequence[Result], labels: Sequence[str]) -> Contents:
     """The panel's content for these results, one per run."""
     kind = KINDS[results[0].probe]
     names = list(kind.curves)
-    curves = [
-        picture(chart(list(results), labels=labels, y=name, legend=i == 0), height)
-        for i, (name, height) in enumerate(zip(names, _HEIGHTS, strict=True))
-    ]
+    curves = pictures(results, labels, dict(zip(names, _HEIGHTS, strict=True)))
     shown = list(zip(results, labels, strict=True))[:_MAPS] if kind.mapped else []
     maps = [picture(chart([result], labels=[label], y=LAYERS), 300) for result, label in shown]
     if len(maps) > 1:

@@ -48,7 +48,7 @@ class Panel:
         initialized: Number of initialized networks they were compared with, 0 where that differs or is not known.
         notes: Remark and the runs that make it.
         commands: Command and the runs it made.
-        setup: How it was measured: label, one phrase per run, or a single one where all agree.
+        setup: How it was measured: label, one phrase per run.
         provenance: Per run, everything that was recorded, flat.
     """
 
@@ -101,7 +101,7 @@ def _panel(probe: str, runs: Sequence[tuple[str, Run]]) -> Panel:
 def _setup(setups: Sequence[Mapping[str, str]], has_settings: bool) -> list[tuple[str, list[str]]]:
     """The lines of the table; where settings were recorded, what they are silent about does not apply to the probe."""
     lines = [(label, [setup[label] for setup in setups]) for label in setups[0]]
-    return [(label, _merged(told)) for label, told in lines if not has_settings or set(told) != {NOT_RECORDED}]
+    return [(label, told) for label, told in lines if not has_settings or set(told) != {NOT_RECORDED}]
 
 
 def _in_one_line(setup: Mapping[str, str]) -> str:
@@ -122,10 +122,6 @@ def _grouped(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def _agreed(counts: Sequence[Any]) -> int:
     return counts[0] if isinstance(counts[0], int) and len(set(counts)) == 1 else 0
-
-
-def _merged(values: Sequence[str]) -> list[str]:
-    return list(values[:1]) if len(set(values)) == 1 else list(values)
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,17 @@ import numpy as np
 from flexure.charts import chart
 from flexure.charts.records import column
 from flexure.charts.theme import colors
-from flexure.page.embed import Picture, picture
-from flexure.page.facts import settings_of
+from flexure.page.embed import Picture, picture, pictures
+from flexure.page.facts import shared_settings
 from flexure.page.images import lattice, png
 from flexure.page.numbers import Number, interval, number, plain
 from flexure.results import MEASURED, Result
 
 __all__ = ["Contents", "CutOff", "Diagram", "Gallery", "Table", "Tile", "contents"]
 
-_HEIGHTS = {"plane": 300, "R": 340, "D": 230, "G": 230}
+_HEIGHT = 300  # of the plane
+_HEIGHTS = {"R": 340, "D": 230, "G": 230}
 _PLANES = ("folding", "plane")  # with several runs only the first: it is the same for all, and R is in the curves
-_VALUES = ("R", "D", "G")
 
 
 @dataclass(frozen=True)
@@ -103,18 +103,14 @@ class Contents:
 
 def contents(results: Sequence[Result], labels: Sequence[str]) -> Contents:
     """The panel's content for these results, one per run."""
-    planes = [picture(chart(results[0], y=name), _HEIGHTS["plane"]) for name in _PLANES[: 1 if len(results) > 1 else 2]]
-    curves = [
-        picture(chart(list(results), labels=labels, y=name, legend=name == "R"), _HEIGHTS[name]) for name in _VALUES
-    ]
-    settings = [settings_of(result) for result in results]
+    planes = [picture(chart(results[0], y=name), _HEIGHT) for name in _PLANES[: 1 if len(results) > 1 else 2]]
     return Contents(
         diagrams=[_diagram(*each) for each in zip(results, labels, colors(len(results)), strict=True)],
-        pictures=[*planes, *curves],
+        pictures=[*planes, *pictures(results, labels, _HEIGHTS)],
         planes=len(planes),
         gallery=_gallery(results[0]),
         tables=[_table(result, label) for result, label in zip(results, labels, strict=True)],
-        settings={key: value for key, value in settings[0].items() if all(s.get(key) == value for s in settings)},
+        settings=shared_settings(results),
     )
 
 
@@ -195,7 +191,7 @@ def _table(result: Result, label: str) -> Table:
     values = zip(*(frame[name].tolist() for name in names), strict=True)
     cells = [
         [number(*pair) for pair in zip(frame[name].tolist(), frame[f"{name}_se"].tolist(), strict=True)]
-        for name in _VALUES
+        for name in "RDG"
     ]
     rows: list[Any] = []
     for i, (cutoff, temperature, nominal, rms, inside, folding, error) in enumerate(values):

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from flexure.charts import chart
 from flexure.charts.records import GIVEN, WEIGHTS, column
 from flexure.charts.scales import Z95
 from flexure.charts.sensitivity import words_of
 from flexure.charts.theme import colors
-from flexure.page.embed import Picture, picture
-from flexure.page.facts import settings_of
+from flexure.page.embed import Picture, pictures
+from flexure.page.facts import settings_of, shared_settings
 from flexure.page.images import Samples, samples
 from flexure.page.numbers import Number, interval, number
 from flexure.results import MEASURED, Result
@@ -112,24 +111,15 @@ class Contents:
 def contents(results: Sequence[Result], labels: Sequence[str]) -> Contents:
     """The panel's content for these results, one per run."""
     sets = _sample_sets(results, labels)
-    pictures = [
-        picture(chart(list(results), labels=labels, y=name, legend=name == "R"), height)
-        for name, height in _HEIGHTS.items()
-    ]
     return Contents(
         answers=list(map(_answer, results, labels, colors(len(results)))),
-        pictures=pictures,
+        pictures=pictures(results, labels, _HEIGHTS),
         samples=sets[:_SETS],
         samples_left_out=len(sets) - len(sets[:_SETS]),
         tables=[_table(result, label) for result, label in zip(results, labels, strict=True)],
-        settings=_shared([settings_of(result) for result in results]),
+        settings=shared_settings(results),
         words=words_of([settings_of(result) for result in results]),
     )
-
-
-def _shared(settings: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The settings that all runs have in common: what the prose may rely on."""
-    return {key: value for key, value in settings[0].items() if all(other.get(key) == value for other in settings)}
 
 
 def _answer(result: Result, label: str, color: str) -> Answer:

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flexure.charts import chart
 from flexure.charts.records import column
 from flexure.charts.scales import Z95
 from flexure.charts.theme import colors
 from flexure.charts.training import thinned
-from flexure.page.embed import Picture, picture
+from flexure.page.embed import Picture, pictures
 from flexure.page.numbers import Number, number
 from flexure.results import Result
 
@@ -75,13 +74,9 @@ class Contents:
 
 def contents(results: Sequence[Result], labels: Sequence[str]) -> Contents:
     """The panel's content for these results, one per run."""
-    pictures = [
-        picture(chart(list(results), labels=labels, y=name, legend=name == "accuracy"), height)
-        for name, height in _HEIGHTS.items()
-    ]
     return Contents(
         outcomes=list(map(_outcome, results, labels, colors(len(results)))),
-        pictures=pictures,
+        pictures=pictures(results, labels, _HEIGHTS),
         tables=[_table(result, label) for result, label in zip(results, labels, strict=True)],
         setup=_setup(results),
     )
@@ -138,7 +133,7 @@ def _table(result: Result, label: str) -> Table:
 
 
 def _setup(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
-    """How each was trained, a phrase per run, or a single one where all agree."""
+    """How each was trained, a phrase per run."""
     rows: dict[str, list[str]] = {
         "training images": [_images(result.provenance.get("data")) for result in results],
         "test images": [_images(result.provenance.get("test")) for result in results],
@@ -151,8 +146,7 @@ def _setup(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
         rows[words] = [_phrase(own.get(key)) for own in settings]
     rows["seed"] = [_phrase(result.provenance.get("seed")) for result in results]
     rows["device"] = [_device(result) for result in results]
-    kept = {words: values for words, values in rows.items() if set(values) != {"none"}}
-    return [(words, values[:1] if len(set(values)) == 1 else values) for words, values in kept.items()]
+    return [(words, values) for words, values in rows.items() if set(values) != {"none"}]
 
 
 def _images(about: Any) -> str:
