@@ -85,6 +85,26 @@ def test_a_job_that_fails_and_one_that_dies_leave_the_others_alone(tmp_path, tin
     assert died.states[2].error.startswith("its worker died 3 times (")
 
 
+def test_a_worker_that_is_interrupted_alone_has_its_job_begun_again(tmp_path, tiny, cluster):
+    done = sweep(tiny, out=tmp_path, work="tests.fleet.works:be_interrupted", ray=cluster.address)
+    assert statuses(done) == ["done", "done", "failed", "done", "done", "done"]
+    assert done.states[2].error == "its worker was interrupted, as before: 3 times in all"
+    once = sweep(tiny, out=tmp_path / "once", work="tests.fleet.works:be_interrupted_once", ray=cluster.address)
+    assert statuses(once) == ["done"] * 6
+
+
+def test_an_exception_of_a_task_is_a_failure_at_once_with_its_traceback(tmp_path, tiny, cluster, monkeypatch):
+    def settle(directory: str, path: list[str]) -> None:
+        raise PermissionError(13, "Permission denied", directory)
+
+    monkeypatch.setattr("flexure.fleet.on_ray._attempt", lambda order, directory, path: settle(directory, path))
+    done = sweep(tiny, out=tmp_path, work=COUNT, ray=cluster.address)
+    assert statuses(done) == ["failed"] * 6
+    assert done.states[0].error.startswith("PermissionError: [Errno 13] Permission denied: ")
+    failed = json.loads((done.path(done.jobs[0]) / "failed.json").read_text())
+    assert 'raise PermissionError(13, "Permission denied", directory)' in failed["traceback"]
+
+
 def test_a_worker_that_is_killed_is_replaced(tmp_path, tiny, cluster):
     tiny["base"] |= {"pause": 0.02, "steps": 30}
     driver = start(tmp_path, tiny, COUNT, cluster.address)

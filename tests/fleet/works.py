@@ -49,6 +49,13 @@ def be_interrupted(fields: dict, folder: Path) -> None:
     count(fields, folder)
 
 
+def be_interrupted_once(fields: dict, folder: Path) -> None:
+    if fields["value"] == 2 and not (folder / "interrupted").exists():
+        (folder / "interrupted").touch()
+        raise KeyboardInterrupt
+    count(fields, folder)
+
+
 def fill_the_disk(fields: dict, folder: Path) -> None:
     """From here on this process cannot sync a file: what a full disk says."""
     if fields["value"] != 2:

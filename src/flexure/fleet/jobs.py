@@ -6,6 +6,7 @@ import os
 import socket
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -19,10 +20,12 @@ from flexure.results import write_atomically
 from flexure.runs.locking import held
 
 __all__ = [
-    "DONE", "FAILED", "STARTED",
-    "Order", "Outcome", "as_json", "attempt", "carry_out", "fail", "is_done", "named", "read_record",
+    "ATTEMPTS", "DONE", "FAILED", "STARTED",
+    "Order", "Outcome", "Setbacks",
+    "as_json", "attempt", "carry_out", "fail", "is_done", "named", "read_record", "sentence",
 ]  # fmt: skip
 
+ATTEMPTS = 3  # times a job is begun that does not come to an end
 DONE, FAILED, STARTED = "done.json", "failed.json", "started.json"
 _LOCK = ".job.lock"
 _PATIENCE = 60.0  # seconds until whoever else holds a job's folder has to have let go of it
@@ -86,7 +89,7 @@ def attempt(order: Order) -> Outcome:
     except KeyboardInterrupt:
         return Outcome(order.hash, "stopped")
     except FlexureError as wrong:
-        return Outcome(order.hash, "failed", _sentence(wrong))
+        return Outcome(order.hash, "failed", sentence(wrong))
 
 
 def _attempt(order: Order, folder: Path) -> Outcome:
@@ -98,7 +101,7 @@ def _attempt(order: Order, folder: Path) -> Outcome:
         _work(order.work)(order.fields, folder)
         _record(folder / DONE, order, seconds=time.time() - began, finished=time.time())
     except (Exception, SystemExit) as wrong:
-        return _failed(order, folder, _sentence(wrong), traceback.format_exc(), began)
+        return _failed(order, folder, sentence(wrong), traceback.format_exc(), began)
     with contextlib.suppress(OSError):  # it stands beside done.json, which wins
         (folder / FAILED).unlink(missing_ok=True)
     return Outcome(order.hash, "done")
@@ -115,6 +118,20 @@ def fail(order: Order, error: str, details: str = "") -> Outcome:
             return _failed(order, folder, error, details or error, float(began))
     except FlexureError:
         return Outcome(order.hash, "failed", error)
+
+
+class Setbacks:
+    """How often each job was begun without coming to an end."""
+
+    def __init__(self) -> None:
+        self._times: Counter[str] = Counter()
+
+    def again(self, order: Order, what: str, details: str = "") -> Outcome | None:
+        """None: begin it once more. Else this has happened too often, and is written down as the job's failure."""
+        self._times[order.hash] += 1
+        if self._times[order.hash] < ATTEMPTS:
+            return None
+        return fail(order, f"{what}, as before: {ATTEMPTS} times in all", details)
 
 
 def _failed(order: Order, folder: Path, error: str, details: str, began: float) -> Outcome:
@@ -196,7 +213,7 @@ def _held(folder: Path) -> AbstractContextManager[None]:
     return held(folder, busy=lambda: busy, name=_LOCK, patience=_PATIENCE, deep=True)
 
 
-def _sentence(wrong: BaseException) -> str:
+def sentence(wrong: BaseException) -> str:
     """The error in one line; ours need no class in front of them."""
     text = " ".join(str(wrong).split())
     return text if isinstance(wrong, FlexureError) and text else f"{type(wrong).__name__}: {text}"

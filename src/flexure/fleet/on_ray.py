@@ -1,9 +1,11 @@
 """Workers on many machines: the same jobs as tasks of a Ray cluster, whose nodes share the sweep's folder."""
 
 import os
+import re
 import socket
 import sys
 import uuid
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -12,14 +14,14 @@ from typing import Any, Self
 import flexure
 from flexure import ecosystem
 from flexure.errors import RunError
-from flexure.fleet.jobs import Order, Outcome, attempt, fail
+from flexure.fleet.jobs import ATTEMPTS, Order, Outcome, Setbacks, attempt, fail, sentence
 from flexure.results import write_atomically
 
 __all__ = ["LOCAL", "Cluster"]
 
 LOCAL = "local"
 _TOKEN = ".token"
-_AGAIN = 2  # times that Ray begins a job again whose worker or machine dies
+_COLOR = re.compile(r"\x1b\[[\d;]*m")
 _PATIENCE = 10.0  # seconds in which a cluster has to answer
 _PAUSE = 0.5  # seconds between two looks, so that an interrupt is noticed
 _GRACE = 15.0  # seconds in which jobs that are interrupted have to have saved their partial sums
@@ -73,19 +75,33 @@ class Cluster:
 
     def outcomes(self, orders: Iterable[Order]) -> Iterator[Outcome]:
         """Hand the orders to Ray, which chooses where; each outcome is handed out as it comes."""
-        task = self._ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=_AGAIN)(_attempt)
-        self._tasks = {task.remote(order, *_here()): order for order in orders}
-        while self._tasks:
+        task = self._ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=ATTEMPTS - 1)(_attempt)
+        left, setbacks = deque(orders), Setbacks()
+        while left or self._tasks:
+            while left:
+                order = left.popleft()
+                self._tasks[task.remote(order, *_here())] = order
             ended, _ = self._ray.wait(list(self._tasks), timeout=_PAUSE)
             for reference in ended:
-                yield self._outcome(reference, self._tasks.pop(reference))
+                order = self._tasks.pop(reference)
+                outcome = self._outcome(reference, order, setbacks)
+                if outcome is None:
+                    left.append(order)
+                else:
+                    yield outcome
 
-    def _outcome(self, reference: Any, order: Order) -> Outcome:
+    def _outcome(self, reference: Any, order: Order, setbacks: Setbacks) -> Outcome | None:
+        """How a task ended; None where its job is to be begun again."""
+        errors = self._ray.exceptions
         try:
-            return self._ray.get(reference)
-        except self._ray.exceptions.RayError as wrong:
+            outcome: Outcome = self._ray.get(reference)
+        except errors.RayTaskError as wrong:  # raised around the job; what a job raises is an outcome already
+            return fail(order, sentence(wrong.cause), _COLOR.sub("", str(wrong)))
+        except errors.RayError as wrong:
             words = str(wrong).strip().splitlines() or [type(wrong).__name__]
-            return fail(order, f"its worker died {_AGAIN + 1} times ({words[0]})", str(wrong))
+            return fail(order, f"its worker died {ATTEMPTS} times ({words[0]})", str(wrong))
+        interrupted = outcome.status == "stopped"  # by somebody who meant this worker, and not the sweep
+        return setbacks.again(order, "its worker was interrupted") if interrupted else outcome
 
     def _connect(self) -> None:
         """Ray's own words go to its own logs, and nothing about its use goes anywhere."""

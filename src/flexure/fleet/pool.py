@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +16,11 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from flexure.errors import RunError
-from flexure.fleet.jobs import Order, Outcome, as_json, fail
+from flexure.fleet.jobs import ATTEMPTS, Order, Outcome, Setbacks, as_json
 from flexure.fleet.worker import GRACE, LOG
 
-__all__ = ["ATTEMPTS", "Pool", "cores"]
+__all__ = ["Pool", "cores"]
 
-ATTEMPTS = 3  # times a job is begun whose worker dies
 _PULSE = 0.5  # seconds between two looks at whether the workers live
 _TAIL = 2_000  # characters of a log that are quoted
 _PROGRAM = "from flexure.fleet.worker import main; main()"
@@ -98,7 +97,7 @@ class Pool:
             RunError: No worker can be started.
         """
         left = deque(orders)
-        deaths: Counter[str] = Counter()
+        setbacks = Setbacks()
         self._workers = [None] * min(self._most, len(left))
         while left or self._busy():
             self._hand_out(left)
@@ -106,13 +105,13 @@ class Pool:
             if worker is None:
                 continue
             if line is None:
-                yield from self._bury(worker, deaths, left)
+                yield from self._bury(worker, setbacks, left)
             elif not worker.ready:
                 worker.ready = True
             elif (order := worker.order) is not None:
                 worker.order, outcome = None, Outcome(**json.loads(line))
                 if outcome.status == "stopped":  # somebody interrupted this worker, and not the sweep
-                    yield from self._again(order, "its worker was interrupted", deaths, left)
+                    yield from self._again(order, "its worker was interrupted", setbacks, left)
                 else:
                     yield outcome
 
@@ -137,7 +136,7 @@ class Pool:
             dead = [worker for worker in self._workers if worker is not None and worker.process.poll() is not None]
             return (dead[0], None) if dead and self._heard.empty() else (None, None)
 
-    def _bury(self, worker: _Worker, deaths: Counter[str], left: deque[Order]) -> Iterator[Outcome]:
+    def _bury(self, worker: _Worker, setbacks: Setbacks, left: deque[Order]) -> Iterator[Outcome]:
         worker.dismiss()
         code = worker.process.wait()
         place = self._workers.index(worker)
@@ -148,15 +147,15 @@ class Pool:
         if worker.order is not None and not worker.ready:
             left.appendleft(worker.order)
         elif worker.order is not None:
-            yield from self._again(worker.order, f"its worker died of {_reason(code)}", deaths, left)
+            yield from self._again(worker.order, f"its worker died of {_reason(code)}", setbacks, left)
 
-    def _again(self, order: Order, what: str, deaths: Counter[str], left: deque[Order]) -> Iterator[Outcome]:
+    def _again(self, order: Order, what: str, setbacks: Setbacks, left: deque[Order]) -> Iterator[Outcome]:
         """Put a job back that did not come to an end, unless that has happened too often."""
-        deaths[order.hash] += 1
-        if deaths[order.hash] < ATTEMPTS:
+        failure = setbacks.again(order, what, _tail(Path(order.folder) / LOG))
+        if failure is None:
             left.appendleft(order)
         else:
-            yield fail(order, f"{what}, as before: {ATTEMPTS} times in all", _tail(Path(order.folder) / LOG))
+            yield failure
 
     def _start(self, place: int) -> _Worker:
         self._logs.mkdir(parents=True, exist_ok=True)
