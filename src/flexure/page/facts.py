@@ -6,7 +6,7 @@ from typing import Any
 
 from flexure.results import Result, Run
 
-__all__ = ["NOT_RECORDED", "command_of", "rows_of", "settings_of", "shared_settings", "tree"]
+__all__ = ["NOT_RECORDED", "command_of", "normalization_of", "rows_of", "settings_of", "shared_settings", "tree"]
 
 NOT_RECORDED = "not recorded"
 _MANY = 12  # items of a list that are written out
@@ -61,7 +61,7 @@ def command_of(run: Run, result: Result) -> str:
     return command if isinstance(command, str) else shlex.join(map(str, command))
 
 
-def _normalization_of(result: Result) -> str:
+def normalization_of(result: Result) -> str:
     """Which normalization was used, in words."""
     specimen = result.provenance.get("specimen") or {}
     if "normalize" not in specimen:
@@ -85,7 +85,7 @@ def rows_of(run: Run, result: Result) -> dict[str, str]:
         "deformation": _deformation(settings),
         "noise": _noise(settings),
         "both act on": phrase(settings, "space"),
-        "normalization": _normalization_of(result),
+        "normalization": normalization_of(result),
         "averaging": phrase(settings, "reduction"),
         "distances": phrase(settings, "same_pairs"),
         "batch norm": phrase(settings, "batch_norm"),
