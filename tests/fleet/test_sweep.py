@@ -14,6 +14,7 @@ from flexure import cli
 from flexure.errors import ArgumentError, RunError
 from flexure.fleet import Sweep, folder, pool, read_sweep, sweep
 from flexure.fleet.pool import cores
+from flexure.results import Result
 from tests.fleet.driver import start, until
 
 
@@ -95,6 +96,16 @@ def test_a_full_disk_fails_one_job_and_leaves_what_the_others_found(tmp_path, ti
     assert statuses(done) == ["done", "done", "failed", "done"]
     assert "No space left on device" in done.states[2].error
     assert all((done.path(job) / "result.json").is_file() for job in (done.jobs[0], done.jobs[1], done.jobs[3]))
+
+
+def test_a_failure_that_cannot_be_written_down_is_told_all_the_same(tmp_path, tiny):
+    done = sweep(tiny, out=tmp_path / "out", work="tests.fleet.works:fill_the_disk_for_good", workers=1)
+    assert statuses(done) == ["done", "done", "done", "failed"]
+    assert "No space left on device" in done.states[3].error and "could not be written down" in done.states[3].error
+    table = Result.load(tmp_path / "out" / "sweep.parquet").table
+    assert list(table["status"]) == statuses(done) and table["reason"][3] == done.states[3].error
+    assert statuses(Sweep.read(tmp_path / "out"))[3] == "stopped half way"
+    assert statuses(sweep(tiny, out=tmp_path / "out", work="tests.fleet.works:fill_the_disk_for_good"))[3] == "failed"
 
 
 def test_workers_that_cannot_start_end_the_sweep_with_their_words(tmp_path, tiny, monkeypatch):

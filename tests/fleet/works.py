@@ -56,6 +56,17 @@ def be_interrupted_once(fields: dict, folder: Path) -> None:
     count(fields, folder)
 
 
+def fill_the_disk_for_good(fields: dict, folder: Path) -> None:
+    """From the last job on this process cannot sync any file, not even the one that says so."""
+    if fields["value"] == 3:
+
+        def full(number: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        os.fsync = full
+    return count(fields, folder)
+
+
 def fill_the_disk(fields: dict, folder: Path) -> None:
     """From here on this process cannot sync a file: what a full disk says."""
     if fields["value"] != 2:

@@ -73,10 +73,12 @@ def sweep(
     with hold(folder, planned, workers=workers, where=ray or "this machine") as driver:
         orders = _orders(planned, Sweep.read(folder), driver, retry=retry)
         with _crew(planned, folder, workers, ray, len(orders)) as crew:
-            for number, _ in enumerate(crew.outcomes(orders), start=1):
+            outcomes = []
+            for outcome in crew.outcomes(orders):
+                outcomes.append(outcome)
                 if progress is not None:
-                    progress(number, len(orders))
-        done = Sweep.read(folder)
+                    progress(len(outcomes), len(orders))
+        done = Sweep.read(folder).told(outcomes)
         summarize(done)
     return done
 
