@@ -108,6 +108,16 @@ def test_a_failure_that_cannot_be_written_down_is_told_all_the_same(tmp_path, ti
     assert statuses(sweep(tiny, out=tmp_path / "out", work="tests.fleet.works:fill_the_disk_for_good"))[3] == "failed"
 
 
+def test_a_second_attempt_that_was_stopped_is_gone_on_with(tmp_path, tiny):
+    first = sweep(tiny, out=tmp_path / "out", work="tests.fleet.works:refuse")
+    started = first.path(first.jobs[2]) / "started.json"
+    again = {**json.loads(started.read_text()), "driver": "one that was stopped", "began": time.time()}
+    started.write_text(json.dumps(again))
+    assert statuses(Sweep.read(tmp_path / "out")) == ["done", "done", "stopped half way", "done"]
+    sweep(tiny, out=tmp_path / "out", work="tests.fleet.works:refuse")
+    assert (started.parent / "log.txt").read_text() == "about to fail\n" * 2
+
+
 def test_workers_that_cannot_start_end_the_sweep_with_their_words(tmp_path, tiny, monkeypatch):
     monkeypatch.setattr(pool, "_PROGRAM", "import sys; print('no such thing', file=sys.stderr); sys.exit(9)")
     with pytest.raises(RunError, match=r"no worker can be started: exit code 9\. Its last words \(.*\): no such thing"):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import socket
 import time
@@ -253,7 +254,8 @@ def _recorded(folder: Path, job: Job, driver: Mapping[str, Any]) -> State:
     own = driver.get("driver")
     if own and started.get("driver") == own != failed.get("driver"):
         return State(RUNNING, time.time() - started["began"])
-    if failed.get("hash") == job.hash:
+    again = started.get("began", 0.0) > failed.get("finished", math.inf)  # and did not come to an end
+    if failed.get("hash") == job.hash and not again:
         return _ended("failed", failed)
     return State(STOPPED if started else WAITING)
 
