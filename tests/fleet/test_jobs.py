@@ -59,6 +59,13 @@ def test_an_error_that_is_not_ours_is_told_with_its_class(order):
     assert attempt(but(order, work="tests.fleet.works:leave")).error == "SystemExit: 3"
 
 
+def test_an_error_whose_words_are_no_text_is_written_down_all_the_same(tmp_path, order):
+    wrong = "no image in caf\\udce9.png"
+    assert attempt(but(order, work="tests.fleet.works:misname")) == Outcome(HASH, "failed", wrong)
+    written = json.loads((tmp_path / "job" / "failed.json").read_text())
+    assert written["error"] == wrong and wrong in written["traceback"]
+
+
 def test_success_removes_the_failure_before(tmp_path, order):
     attempt(but(order, work="tests.fleet.works:leave"))
     assert (tmp_path / "job" / "failed.json").exists()

@@ -67,6 +67,11 @@ def fill_the_disk_for_good(fields: dict, folder: Path) -> None:
     return count(fields, folder)
 
 
+def misname(fields: dict, folder: Path) -> None:
+    """Complain of a file whose name is no text, as names on a disk may be."""
+    raise DataError("no image in caf\udce9.png")
+
+
 def fill_the_disk(fields: dict, folder: Path) -> None:
     """From here on this process cannot sync a file: what a full disk says."""
     if fields["value"] != 2:

@@ -137,7 +137,7 @@ class Setbacks:
 def _failed(order: Order, folder: Path, error: str, details: str, began: float) -> Outcome:
     lasted = {"seconds": time.time() - began, "finished": time.time()}
     try:
-        _record(folder / FAILED, order, error=error, traceback=details, **lasted)
+        _record(folder / FAILED, order, error=error, traceback=_readable(details), **lasted)
     except RunError as wrong:  # a full disk, most likely; the job is then simply tried again next time
         error = f"{error} (This could not be written down: {wrong})"
     return Outcome(order.hash, "failed", error)
@@ -215,8 +215,13 @@ def _held(folder: Path) -> AbstractContextManager[None]:
 
 def sentence(wrong: BaseException) -> str:
     """The error in one line; ours need no class in front of them."""
-    text = " ".join(str(wrong).split())
+    text = _readable(" ".join(str(wrong).split()))
     return text if isinstance(wrong, FlexureError) and text else f"{type(wrong).__name__}: {text}"
+
+
+def _readable(text: str) -> str:
+    """The text with a code for what no file can hold: bytes in a file's name that are no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def as_json(value: Order | Outcome) -> str:
