@@ -122,6 +122,28 @@ def test_normalization_and_the_part_that_is_the_output_are_the_specimens():
     assert model.seen == [(-2, 2)]
 
 
+class Half:
+    def on_start(self, model, epochs):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "words"),
+    [
+        ([Draws(), object()], r"callbacks\[1\]: object has no on_start, on_epoch_end, on_end"),
+        ([Half()], r"callbacks\[0\]: Half has no on_epoch_end, on_end. A subclass of flexure.training.Callback has"),
+        ([Draws], r"callbacks\[0\]: Draws is a class; give Draws\(…\)"),
+        (Draws(), r"callbacks: expected a list of callbacks; got Draws. Give \[it\]"),
+    ],
+)
+def test_callbacks_that_cannot_be_told_are_refused_before_the_first_step(callbacks, words):
+    model = net()
+    before = model[1].weight.clone()
+    with pytest.raises(ArgumentError, match=words):
+        fit(model, images(), epochs=1, lr=0.1, callbacks=callbacks)
+    assert torch.equal(model[1].weight, before)
+
+
 def test_callbacks_are_told_everything_in_order_with_the_network_in_evaluation_mode():
     told = []
 

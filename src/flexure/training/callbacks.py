@@ -1,12 +1,15 @@
 """What a training tells anyone who listens."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from torch import nn
 
-__all__ = ["Callback", "EpochRecord", "History", "listens_to_steps"]
+from flexure.errors import ArgumentError
+
+__all__ = ["Callback", "EpochRecord", "History", "check_callbacks", "listens_to_steps"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,9 @@ class History:
 class Callback(Protocol):
     """Told how a training goes. Subclass it and override what matters; what is left does nothing.
 
+    What is no subclass needs ``on_start``, ``on_epoch_end`` and ``on_end``; without ``on_resume`` or ``on_step_end`` it
+    is not told of these.
+
     The network is in evaluation mode during each call, and what a callback draws from global generators does not change
     the training.
     """
@@ -101,6 +107,28 @@ class Callback(Protocol):
 
     def on_end(self, model: nn.Module, history: History) -> None:
         """After the last epoch; not called if the training raised."""
+
+
+_NEEDED = ("on_start", "on_epoch_end", "on_end")
+
+
+def check_callbacks(callbacks: Any) -> None:
+    """Refuse what cannot be told how a training goes.
+
+    Raises:
+        ArgumentError: They are no list, or one is a class or lacks a method that it needs.
+    """
+    if not isinstance(callbacks, Sequence):
+        raise ArgumentError(f"callbacks: expected a list of callbacks; got {type(callbacks).__name__}. Give [it].")
+    for place, callback in enumerate(callbacks):
+        if isinstance(callback, type):
+            raise ArgumentError(f"callbacks[{place}]: {callback.__name__} is a class; give {callback.__name__}(…).")
+        missing = [name for name in _NEEDED if not callable(getattr(callback, name, None))]
+        if missing:
+            raise ArgumentError(
+                f"callbacks[{place}]: {type(callback).__name__} has no {', '.join(missing)}. A subclass of "
+                "flexure.training.Callback has all methods and overrides what matters."
+            )
 
 
 def listens_to_steps(callback: Callback) -> bool:

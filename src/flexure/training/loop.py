@@ -19,7 +19,7 @@ from flexure.results import Progress
 from flexure.specimen import Specimen
 from flexure.stats import standard_error
 from flexure.training.augmentation import Augmentation
-from flexure.training.callbacks import Callback, History, listens_to_steps
+from flexure.training.callbacks import Callback, History, check_callbacks, listens_to_steps
 from flexure.training.interrupt import held_back
 from flexure.training.journey import Journey
 from flexure.training.learner import Learner, labelled, outputs_of, reseed
@@ -113,7 +113,7 @@ def fit(
         test: Labelled images to test on after every ``test_every`` epochs; the weights of the epoch that does best on
             them are kept in ``History.best``. **That is a look at the test set.**
         test_every: Epochs between two tests.
-        callbacks: Told how it goes.
+        callbacks: Told how it goes; see :class:`~flexure.training.Callback`.
         device: Where to train; the network is moved there. None: where it is.
         saved: Where the state is saved, and taken from if there is one: the training then goes on, on the CPU to the
             same weights bit for bit. Ctrl-C and a request to terminate wait for the end of the step, and the state is
@@ -124,7 +124,7 @@ def fit(
         Loss and accuracy of each epoch, why it ended, and the best weights.
 
     Raises:
-        ArgumentError: An option or number is wrong.
+        ArgumentError: An option or number is wrong, or a callback lacks a method that it needs.
         DataError: An image has no label, or one the network has no output for.
         SpecimenError: The loss is not finite, or the network cannot take the images.
         RunError: The saved state cannot be read or written, or belongs to another training.
@@ -166,6 +166,7 @@ def follow(
     progress: Progress | None = None,
 ) -> History:
     """What :func:`fit` does, with all that decides a training in one object."""
+    check_callbacks(callbacks)
     images, specimen = as_images(data), Specimen.of(model)
     shown = None if test is None else as_images(test)
     modes = {module: module.training for module in specimen.model.modules()}
