@@ -38,12 +38,17 @@ def members(run: Run) -> Iterator[tuple[Path, Run]]:
     """The runs of a sweep that have something to show, with their folders; named after what the sweep varies."""
     for row in run.results["sweep"].table.to_dict("records"):
         folder = (run.folder or Path()) / str(row["folder"])
-        try:
-            member = read(folder)
-        except RunError:  # there is none, or it cannot be read: the table says so of those that are done
-            continue
-        if member.results:
+        member = _readable(folder)
+        if member is not None and member.results:
             yield folder, replace(member, name=str(row["label"]))
+
+
+def _readable(folder: Path) -> Run | None:
+    """The run in a folder; None where there is none, or it cannot be read, which the table says of those finished."""
+    try:
+        return read(folder)
+    except RunError:
+        return None
 
 
 def is_stale(page: Path) -> bool:
