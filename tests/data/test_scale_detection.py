@@ -187,6 +187,17 @@ def test_a_split_without_images_says_how_many_there_are():
         len(ScaleDetection(split="validation", validation_size=0))
 
 
+@pytest.mark.parametrize("name", ["scale-detection-1d:side=32,scale=8", "scale-detection-2d:side=10,scale=5"])
+def test_the_advice_for_a_split_without_images_can_be_followed(name):
+    with pytest.raises(ArgumentError, match=r"takes\.$") as caught:
+        len(flexure.load(name))
+    words = str(caught.value)
+    assert len(flexure.load(words.split("'")[3])) > 0
+    options = {"dimensions": int(name[16]), "side": int(name.split("side=")[1].split(",")[0]), "scale": int(name[-1])}
+    assert "flexure.data.ScaleDetection(…)" in words
+    assert len(ScaleDetection(**options, test_size=64, validation_size=0)) == 64
+
+
 def test_images_of_another_size_are_refused_with_the_way_to_make_them():
     with pytest.raises(ArgumentError, match=r"image_size cannot be set.*scale-detection-2d:side=56,scale=28"):
         flexure.load("scale-detection-2d", image_size=32)

@@ -232,8 +232,9 @@ class ScaleDetection:
         if test < 0 or available < test + validation or stop <= start:
             raise ArgumentError(
                 f"scale detection: split {self.split!r} is empty: the smaller class has {available} pairs, of which "
-                f"{max(test, 0)} go to testing and {validation} to validation. Raise side, or choose test_size and "
-                "validation_size."
+                f"{max(test, 0)} go to testing and {validation} to validation. Raise side and scale (by name: "
+                f"'{self.name}:side={2 * self.rules.side},scale={2 * self.rules.scale}'), or choose test_size and "
+                "validation_size, which names do not have but flexure.data.ScaleDetection(…) takes."
             )
         return start, stop
 
