@@ -244,6 +244,20 @@ def test_ops_are_chosen_by_name_or_kind(layers, expected):
     assert chosen(layers) == expected
 
 
+class Around(nn.Conv2d):
+    """A convolution of a network's own, which says that it is one op."""
+
+    is_one_op = True
+
+
+@pytest.mark.parametrize("layers", ["Conv2d", "Around", "Conv?d"])
+def test_a_class_that_extends_a_layer_is_chosen_by_its_kind_and_by_that_layers(layers):
+    ops = list(ops_of(nn.Sequential(Around(3, 4, 3), nn.ReLU6(), nn.Flatten())).values())
+    assert [(op.name, op.kind) for op in select(ops, layers)] == [("0", "Around"), ("output", "output")]
+    with pytest.raises(ArgumentError, match="no layer and no kind matches 'Hardtanh'"):
+        select(ops, "Hardtanh")  # what ReLU6 is made of
+
+
 @pytest.mark.parametrize("layers", [None, "blocks"])
 def test_all_ops_are_chosen_where_none_is_named(layers):
     assert len(chosen(layers)) == len(ops_of(gauge.seeded(gauge.ResidualNet)))

@@ -15,10 +15,11 @@ from torch import nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["OUTPUT", "Emission", "Recorder", "SelfReporting", "is_block", "is_leaf", "op_name"]
+__all__ = ["OUTPUT", "Emission", "Recorder", "SelfReporting", "base_kind", "is_block", "is_leaf", "op_name"]
 
 OUTPUT = "output"
 _VARIANT = re.compile(r"^[ir](add|sub|mul|div|truediv|floordiv|matmul|mod|pow|and|or|xor)$")
+_HOMES = ("torch.nn", "torch.ao.nn")
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
@@ -30,11 +31,14 @@ class Emission:
         name: Where it happened, in torch.fx's way: ``layer1.0.relu_1`` is the second use of ``layer1.0.relu``.
         kind: The module's class, or the function's name (``"Conv2d"``, ``"add"``).
         value: The tensor, valid only until the consumer returns: the next op may overwrite it.
+        base: The kind that the module's class extends, where that is one of PyTorch's own (see :func:`base_kind`); else
+            ``kind``.
     """
 
     name: str
     kind: str
     value: torch.Tensor
+    base: str
 
 
 def is_leaf(module: nn.Module) -> bool:
@@ -46,8 +50,24 @@ def is_leaf(module: nn.Module) -> bool:
     (True, False)
     """
     home = type_before_parametrizations(module).__module__
-    is_torchs = home.startswith(("torch.nn", "torch.ao.nn")) and not isinstance(module, _CONTAINERS)
+    is_torchs = home.startswith(_HOMES) and not isinstance(module, _CONTAINERS)
     return is_torchs or getattr(type(module), "is_one_op", False) is True
+
+
+def base_kind(module: nn.Module) -> str:
+    """The layer of PyTorch's own that a module is, or that its class extends; else the name of its class.
+
+    >>> class MyConv(nn.Conv2d): pass
+    >>> base_kind(MyConv(1, 1, 1)), base_kind(nn.ReLU6())
+    ('Conv2d', 'ReLU6')
+    """
+    own = type_before_parametrizations(module)
+    layers = (
+        cls
+        for cls in own.__mro__
+        if cls is not nn.Module and cls.__module__.startswith(_HOMES) and not cls.__name__.startswith("_")
+    )
+    return next(layers, own).__name__
 
 
 def is_block(module: nn.Module) -> bool:
@@ -133,7 +153,7 @@ class Recorder(TorchFunctionMode):
         reports = (is_block(module) and module is not self._model) if self._blocks else leaf
         if self._blocks and next(module.children(), None) is None:
             return
-        kind = type_before_parametrizations(module).__name__
+        kind, base = type_before_parametrizations(module).__name__, base_kind(module)
 
         def enter(module: nn.Module, args: Any) -> None:
             self._stack.append(name)
@@ -143,7 +163,7 @@ class Recorder(TorchFunctionMode):
             self._stack.pop()
             self._inside_leaf -= leaf
             if reports and not self._inside_leaf:
-                self._report(name or kind.lower(), kind, result)
+                self._report(name or kind.lower(), kind, result, base)
 
         # Around the user's own hooks, and left also where the network itself catches what a module raised.
         self._handles.append(module.register_forward_pre_hook(enter, prepend=True))
@@ -165,11 +185,11 @@ class Recorder(TorchFunctionMode):
             self._report(f"{self._stack[-1]}.{base}" if self._stack[-1] else base, base, result)
         return result
 
-    def _report(self, name: str, kind: str, result: Any) -> None:
+    def _report(self, name: str, kind: str, result: Any, base: str | None = None) -> None:
         for position, value in enumerate(_tensors(result)):
             part = self._numbered(f"{name}.{position}" if position else name)
             with torch._C.DisableTorchFunction():
-                self._emit(Emission(part, kind, value))
+                self._emit(Emission(part, kind, value, base or kind))
 
     def _numbered(self, name: str) -> str:
         """The name at its first use, then with the next number that makes no module's own name of it."""

@@ -37,6 +37,7 @@ class Op:
         dtype: Element type as printed, without ``torch.``.
         center: Mean over those images ``(features,)``: a fixed point to measure distances from.
         scale: Root mean square norm of what it emits there.
+        base: Kind that the module's class extends; as a pattern for layers as good as the kind. Empty: none.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Op:
     dtype: str
     center: torch.Tensor | None = None
     scale: float = float("nan")
+    base: str = ""
 
     @property
     def features(self) -> int:
@@ -100,6 +102,8 @@ def survey(
 def select(ops: Sequence[Op], layers: str | Sequence[str] | None) -> list[Op]:
     """The ops whose name or kind matches one of the patterns (``*`` and ``?`` as in file names), and the output.
 
+    A class that extends one of PyTorch's layers is of that kind too: ``"Conv2d"`` takes a network's own convolutions.
+
     Raises:
         ArgumentError: A pattern matches nothing.
     """
@@ -108,13 +112,13 @@ def select(ops: Sequence[Op], layers: str | Sequence[str] | None) -> list[Op]:
     patterns = [layers] if isinstance(layers, str) else list(layers)
     for pattern in patterns:
         if not any(_matches(op, pattern) for op in ops):
-            names = {op.name for op in ops} | {op.kind for op in ops}
+            names = {text for op in ops for text in (op.name, op.kind, op.base) if text}
             raise ArgumentError(f"layers: no layer and no kind matches {pattern!r}. {nearest(pattern, names)}")
     return [op for op in ops if op.name == OUTPUT or any(_matches(op, pattern) for pattern in patterns)]
 
 
 def _matches(op: Op, pattern: str) -> bool:
-    return fnmatchcase(op.name, pattern) or fnmatchcase(op.kind, pattern)
+    return any(fnmatchcase(text, pattern) for text in (op.name, op.kind, op.base) if text)
 
 
 @dataclass(eq=False)
@@ -125,6 +129,7 @@ class _Sums:
     shape: torch.Size
     dtype: torch.dtype
     rows: int
+    base: str
     status: str = MEASURED
     images: int = 0
     total: torch.Tensor | None = None
@@ -191,7 +196,8 @@ class _Sums:
 
     def op(self, name: str) -> Op:
         """The op, with its mean emission as center."""
-        op = Op(name, self.kind, self._per_image(), self.status, str(self.dtype).removeprefix("torch."))
+        about = (self._per_image(), self.status, str(self.dtype).removeprefix("torch."))
+        op = Op(name, self.kind, *about, base=self.base)
         if self.status != MEASURED or self.total is None:
             return op
         center = torch.nan_to_num(self.total / self.images, nan=0.0, posinf=0.0, neginf=0.0)
@@ -222,21 +228,21 @@ def _pass(
 ) -> None:
     """Count what every op emits for ``x``; with a negative weight, only of ops that are known already."""
 
-    def take(name: str, kind: str, value: torch.Tensor) -> None:
+    def take(name: str, kind: str, base: str, value: torch.Tensor) -> None:
         if name not in sums:
             if weight < 0:
                 return
-            sums[name] = _Sums(kind, value.shape, value.dtype, len(x))
+            sums[name] = _Sums(kind, value.shape, value.dtype, len(x), base)
         sums[name].add(value, len(x), weight)
 
     with ExitStack() as stack:
         if batch_norm == "batch":
             stack.enter_context(BatchStatistics())
-        recorder = Recorder(mounted.model, lambda e: take(e.name, e.kind, e.value), blocks=blocks)
+        recorder = Recorder(mounted.model, lambda e: take(e.name, e.kind, e.base, e.value), blocks=blocks)
         stack.enter_context(recorder)
         recorder.begin()
         output = mounted.forward(x)
-    take(OUTPUT, OUTPUT, output)
+    take(OUTPUT, OUTPUT, OUTPUT, output)
 
 
 def _minus(

@@ -77,6 +77,13 @@ def test_strides_as_released():
     assert conv_gap(width=0.02).strides == (2, 2, 2, 2)
 
 
+def test_its_convolutions_are_chosen_as_convolutions():
+    net, images = seeded(hidden=4, depth=2, dimensions=2), torch.rand(9, 1, 8, 8)
+    named = flexure.filters(net)["layer"].tolist()
+    assert flexure.filters(net, layers="Conv2d")["layer"].tolist() == named
+    assert flexure.sensitivity(net, images, layers="Conv2d")["layer"].tolist() == [*named, "output"]
+
+
 def test_every_layer_is_one_op_with_a_plain_name():
     seen = []
     with torch.no_grad(), Recorder(net := seeded(hidden=4, depth=2), lambda e: seen.append(e.name)) as recorder:

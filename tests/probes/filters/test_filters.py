@@ -289,6 +289,15 @@ def test_layers_are_chosen_by_name_or_kind():
         flexure.filters(net, layers="layer1.0.con1")
 
 
+def test_a_convolution_that_extends_one_of_torchs_is_of_its_kind_too():
+    class Up(nn.ConvTranspose2d):
+        pass
+
+    net = nn.Sequential(Up(3, 5, 3), nn.Conv2d(5, 2, 3))
+    assert flexure.filters(net, layers="ConvTranspose2d")["kind"].tolist() == ["Up"]
+    assert flexure.filters(net, layers="Up")["channels"].tolist() == ["3→5"]
+
+
 def test_wrong_arguments_and_weights_without_values_are_refused():
     with pytest.raises(ArgumentError, match="filters: initialized counts networks and must be at least 0; got -1"):
         flexure.filters(gauge.linear(), initialized=-1)

@@ -12,6 +12,7 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 
 from flexure.errors import ArgumentError, nearest
 from flexure.models.exported import Exported
+from flexure.recorder import base_kind
 
 __all__ = ["Convolution", "convolutions", "select"]
 
@@ -26,11 +27,12 @@ class Convolution:
 
     Attributes:
         name: Its place in the network, as the other probes call it.
-        kind: ``"Conv2d"``, ``"ConvTranspose1d"``, ….
+        kind: ``"Conv2d"``, ``"ConvTranspose1d"``, …, or a class that extends one of these.
         weight: All its filters ``(a, b, *kernel)``; each pair of the first two axes is one. None where ``status`` says
             why there are none.
         channels: Channels in and out and, where there are several, groups: ``"64→128"``, ``"32→32, 32 groups"``.
         status: Empty, or why its filters cannot be read.
+        base: Kind that the module's class extends; as a pattern for layers as good as the kind. Empty: none.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Convolution:
     weight: torch.Tensor | None
     channels: str = ""
     status: str = ""
+    base: str = ""
 
     @property
     def kernel(self) -> tuple[int, ...]:
@@ -66,20 +69,21 @@ def select(found: Sequence[Convolution], layers: str | Sequence[str] | None) -> 
     patterns = [layers] if isinstance(layers, str) else list(layers)
     for pattern in patterns:
         if not any(_matches(one, pattern) for one in found):
-            names = {text for one in found for text in (one.name, one.kind)}
+            names = {text for one in found for text in (one.name, one.kind, one.base) if text}
             raise ArgumentError(f"filters: no convolution matches {pattern!r}. {nearest(pattern, names)}")
     return [one for one in found if any(_matches(one, pattern) for pattern in patterns)]
 
 
 def _matches(one: Convolution, pattern: str) -> bool:
-    return fnmatchcase(one.name, pattern) or fnmatchcase(one.kind, pattern)
+    return any(fnmatchcase(text, pattern) for text in (one.name, one.kind, one.base) if text)
 
 
 def _in_modules(model: nn.Module) -> Iterator[Convolution]:
     for name, module in model.named_modules():
         kind = _kind(module)
         if isinstance(module, _LAYERS) or (isinstance(module, torch.jit.ScriptModule) and kind in _KINDS):
-            yield _convolution(name or kind.lower(), kind, int(module.groups), _weight(module))
+            base = base_kind(module) if isinstance(module, _LAYERS) else kind
+            yield _convolution(name or kind.lower(), kind, base, int(module.groups), _weight(module))
 
 
 def _kind(module: nn.Module) -> str:
@@ -119,7 +123,8 @@ def _in_graph(graph_module: fx.GraphModule) -> Iterator[Convolution]:
         if value is None:
             yield Convolution(name, function, None, status="its filters depend on the image")
         else:
-            yield _convolution(name, *_kind_and_groups(node, function, value.ndim - 2), value)
+            kind, groups = _kind_and_groups(node, function, value.ndim - 2)
+            yield _convolution(name, kind, kind, groups, value)
 
 
 def _kind_and_groups(node: fx.Node, function: str, dimensions: int) -> tuple[str, int]:
@@ -155,8 +160,8 @@ def _constant(graph_module: fx.GraphModule, wanted: fx.Node) -> torch.Tensor | N
     return worker.env[wanted]
 
 
-def _convolution(name: str, kind: str, groups: int, weight: torch.Tensor) -> Convolution:
+def _convolution(name: str, kind: str, base: str, groups: int, weight: torch.Tensor) -> Convolution:
     first, second = weight.shape[:2]
-    into, out = (first, second * groups) if "Transpose" in kind else (second * groups, first)
+    into, out = (first, second * groups) if "Transpose" in base else (second * groups, first)
     channels = f"{into}→{out}" + (f", {groups} groups" if groups > 1 else "")
-    return Convolution(name, kind, weight.detach(), channels)
+    return Convolution(name, kind, weight.detach(), channels, base=base)
