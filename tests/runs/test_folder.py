@@ -62,6 +62,15 @@ def test_a_resumed_run_may_ask_a_further_probe(tmp_path):
     assert list(Spec.read(tmp_path / "spec.yaml").probes) == ["sensitivity", "other"]
 
 
+def test_a_run_that_goes_on_from_moved_data_says_where_they_lie(tmp_path):
+    with RunFolder.hold(tmp_path / "run", SPEC.model_copy(update={"root": "old"})):
+        pass
+    moved = SPEC.model_copy(update={"root": "new"})
+    with RunFolder.hold(tmp_path / "run", moved, resume=True):
+        pass
+    assert Spec.read(tmp_path / "run" / "spec.yaml").root == "new"
+
+
 def test_two_writers_in_one_folder_are_refused(tmp_path):
     code = (
         "import sys; from flexure.runs.folder import RunFolder; from flexure.runs.spec import Spec\n"

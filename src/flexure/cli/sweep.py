@@ -112,7 +112,7 @@ def _board(now: "Sweep") -> Group:
     for status in ("running", "stopped half way", "failed"):
         rows = [(job, state) for job, state in zip(now.jobs, now.states, strict=True) if state.status == status]
         if rows:
-            lines.append(_listing(status, rows))
+            lines.append(_listing(now, status, rows))
     return Group(*lines)
 
 
@@ -127,14 +127,13 @@ def _headline(now: "Sweep") -> str:
     return f"{now.name}: " + ", ".join([f"{counts['done']:,} of {total:,} done", *told, *pace, *where])
 
 
-def _listing(status: str, rows: list[Any]) -> Table:
-    from flexure.fleet.plan import label
+def _listing(now: "Sweep", status: str, rows: list[Any]) -> Table:
     from flexure.page.numbers import duration
 
     table = Table(box=None, pad_edge=False, show_header=False)
     for job, state in rows[:_ROWS]:
         lasted = "" if state.seconds is None else duration(state.seconds)
-        table.add_row(Text(f"  {status}"), Text(label(job.varied) or job.hash), Text(lasted), Text(_short(state.error)))
+        table.add_row(Text(f"  {status}"), Text(now.label(job)), Text(lasted), Text(_short(state.error)))
     if len(rows) > _ROWS:
         table.add_row(Text(f"  {status}"), Text(f"… and {len(rows) - _ROWS:,} more"))
     return table
@@ -156,20 +155,16 @@ def _show(done: "Sweep") -> None:
 
 def _table(found: "Result") -> Table:
     """A row per run: what varies, how it ended, what was measured."""
-    from flexure.page.numbers import duration
+    from flexure.page.numbers import as_given, duration
 
-    fields = list(found.provenance["settings"]["fields"])
+    fields = found.provenance["settings"]["fields"]
     measured = [name for name in _MEASURED if name in found.table]
-    table = Table(*fields, "status", "time", *(_MEASURED[name] for name in measured), box=None, pad_edge=False)
+    table = Table(*fields.values(), "status", "time", *(_MEASURED[name] for name in measured), box=None, pad_edge=False)
     for row in found.table.to_dict("records"):
         numbers = [estimate(row, name) if math.isfinite(row[name]) else Text("") for name in measured]
         ended = Text(f"{row['status']}: {_short(row['reason'])}" if row["reason"] else row["status"])
-        table.add_row(*(Text(_plain(row[name])) for name in fields), ended, Text(duration(row["seconds"])), *numbers)
+        table.add_row(*(Text(as_given(row[name])) for name in fields), ended, Text(duration(row["seconds"])), *numbers)
     return table
-
-
-def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _short(reason: str) -> str:

@@ -2,10 +2,11 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from flexure.charts.scales import Z95
 
-__all__ = ["Number", "duration", "interval", "number", "plain"]
+__all__ = ["Number", "as_given", "duration", "interval", "number", "plain"]
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -83,6 +84,17 @@ def plain(value: float, digits: int = 3) -> str:
     ('0.650', '1234', '12.0')
     """
     return _fixed(value, _places(value, digits))
+
+
+def as_given(value: Any) -> str:
+    """A field that was asked for, as its file has it; a whole number among gaps has become a fraction on the way.
+
+    >>> as_given(1281167.0), as_given(0.1), as_given(math.nan), as_given("VGG11")
+    ('1281167', '0.1', '–', 'VGG11')
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _places(value: float, digits: int = 2) -> int:

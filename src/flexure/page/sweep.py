@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from flexure.page.numbers import Number, duration, number
+from flexure.page.numbers import Number, as_given, duration, number
 from flexure.page.sweep_folder import PAGE
 from flexure.results import Result
 
@@ -90,17 +90,10 @@ def _table(result: Result, name: str) -> Table:
 
 def _row(record: Mapping[Any, Any], fields: Sequence[str], measured: Sequence[str]) -> Row:
     return Row(
-        fields=[_text(record[field]) for field in fields],
+        fields=[as_given(record[field]) for field in fields],
         page=quote(str(record.get(PAGE) or "")),
         status=str(record["status"]),
         lasted=duration(record["seconds"]),
         numbers=[number(record[column], record.get(f"{column}_se")) for column in measured],
         reason=str(record["reason"] or ""),
     )
-
-
-def _text(value: Any) -> str:
-    """A field as the file has it; a whole number among gaps has become a fraction on the way."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    return f"{value:.15g}" if isinstance(value, float) else str(value)

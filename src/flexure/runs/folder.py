@@ -187,7 +187,7 @@ def _busy() -> str:
 
 
 def _reconciled(folder: Path, spec: S, resume: bool) -> S:
-    """The spec to write: the stored one with what is new, where the two agree."""
+    """The spec to write: the stored one with what is new (probes, where the data lie), where the two agree."""
     if not (folder / "spec.yaml").is_file():
         return spec
     kind: type[S] = type(spec)
@@ -199,7 +199,8 @@ def _reconciled(folder: Path, spec: S, resume: bool) -> S:
         raise RunError(
             f"{folder}: holds this very run already. Go on with it by --resume (resume=True), or choose another folder."
         )
-    return stored.model_copy(update={"probes": {**stored.probes, **spec.probes}})
+    incidental = {name: getattr(spec, name) for name in kind.incidental & kind.model_fields.keys()}
+    return stored.model_copy(update={**incidental, "probes": {**stored.probes, **spec.probes}})
 
 
 def _stored(path: Path, kind: type[S]) -> S:
