@@ -5,10 +5,10 @@ from typing import Any
 
 import altair as alt
 
+from flexure.charts.asked import asked
 from flexure.charts.records import column
 from flexure.charts.scales import Z95, short
-from flexure.charts.theme import color_scale, configured
-from flexure.errors import ArgumentError, nearest
+from flexure.charts.theme import UPRIGHT, color_scale, configured, legend_if, stacked
 from flexure.results import Result
 
 __all__ = ["QUANTITIES", "draw"]
@@ -41,12 +41,10 @@ def draw(
     Raises:
         ArgumentError: ``y`` names something else, or nothing.
     """
-    wanted = ["error"] if y is None else [y] if isinstance(y, str) else list(y)
-    if unknown := [name for name in wanted or [""] if name not in QUANTITIES]:
-        raise ArgumentError(f"chart of accuracy: y={unknown[0]!r} cannot be drawn. {nearest(unknown[0], QUANTITIES)}")
+    wanted = asked("accuracy", y, QUANTITIES, ["error"])
     rows = [row for result, label in zip(results, labels, strict=True) for row in _records(result, label)]
     panels = [_panel(rows, list(labels), name, legend and i == 0) for i, name in enumerate(wanted)]
-    return configured(panels[0] if len(panels) == 1 else alt.vconcat(*panels, spacing=28))
+    return configured(stacked(panels))
 
 
 def _records(result: Result, label: str) -> Rows:
@@ -68,7 +66,7 @@ def _panel(rows: Rows, runs: list[str], name: str, legend: bool) -> Any:
         f"format(datum.{name}_se, '.2~g') : 'not measured'",
     )
     base = base.encode(x=_x(levels, runs), color=_color(runs, legend and len(runs) > 1 and len(levels) > 1))
-    look = alt.Axis(title=name, titleAngle=0, titleAlign="right", titleY=-8, titleX=-8, grid=True)
+    look = alt.Axis(title=name, grid=True, **UPRIGHT)
     scale = alt.Scale(zero=True, nice=True)
     bars = base.mark_rule(strokeWidth=1.4).encode(y=alt.Y("low:Q", scale=scale, axis=look), y2="high:Q")
     points = base.mark_point(size=48, filled=True, opacity=1).encode(y=alt.Y("value:Q"), tooltip=_tooltip(name))
@@ -93,8 +91,7 @@ def _named(level: float) -> str:
 
 
 def _color(runs: list[str], legend: bool) -> alt.Color:
-    look = alt.Legend(title=None, symbolType="circle", columns=alt.expr("max(2, floor(width / 112))"))
-    return alt.Color("run:N", scale=color_scale(runs), legend=look if legend else None)
+    return alt.Color("run:N", scale=color_scale(runs), legend=legend_if(legend, symbolType="circle"))
 
 
 def _tooltip(name: str) -> list[alt.Tooltip]:

@@ -6,10 +6,10 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from flexure.charts.records import column
+from flexure.charts.asked import asked
+from flexure.charts.records import column, distinct
 from flexure.charts.scales import Z95, LogAxis, log_axis
-from flexure.charts.theme import INK, MUTED, color_scale, configured, shape_scale
-from flexure.errors import ArgumentError, nearest
+from flexure.charts.theme import INK, MUTED, color_scale, configured, legend_if, shape_scale, stacked
 from flexure.results import Result
 
 __all__ = ["CORRELATION", "draw", "levels", "quantities"]
@@ -45,15 +45,12 @@ def draw(
         ArgumentError: ``y`` names something else, or nothing.
     """
     known = quantities(results)
-    wanted = ["R" if "R" in known else known[0]] if y is None else [y] if isinstance(y, str) else list(y)
-    valid = [*known, CORRELATION]
-    if unknown := [name for name in wanted or [""] if name not in valid]:
-        raise ArgumentError(f"chart of compare: y={unknown[0]!r} cannot be drawn. {nearest(unknown[0], valid)}")
+    wanted = asked("compare", y, [*known, CORRELATION], ["R"] if "R" in known else known[:1])
     panels = [
         _correlations(results, labels, legend) if name == CORRELATION else _scatter(results, labels, name, legend)
         for name in wanted
     ]
-    return configured(panels[0] if len(panels) == 1 else alt.vconcat(*panels, spacing=28))
+    return configured(stacked(panels))
 
 
 def levels(results: Sequence[Result]) -> list[float]:
@@ -73,7 +70,7 @@ def _scatter(results: Sequence[Result], labels: Sequence[str], name: str, legend
     x = log_axis([row["x"] for row in rows], [row["x_se"] for row in rows])
     heights = [row["error"] for row in rows] + [row["fitted"] for row in lines]
     y = log_axis(heights, [row["error_se"] for row in rows] + [None] * len(lines))
-    scales = {"x": _axis(x, name), "y": _axis(y, _error_name(results))}
+    scales = {"x": x.channel(title=name), "y": y.channel(title=_error_name(results))}
     groups = list(dict.fromkeys([row["fit"] for row in lines] + [row["group"] for row in rows]))
     color = _color(rows, legend)
     layers = [*_fits(lines, scales, groups), *_crosses(rows, scales, (x, y), color)]
@@ -131,11 +128,6 @@ def _error_name(results: Sequence[Result]) -> str:
     return "test loss" if names == {"loss"} else "test error"
 
 
-def _axis(axis: LogAxis, title: str) -> dict[str, Any]:
-    scale = alt.Scale(type="log", domain=[axis.low, axis.high], nice=False)
-    return {"scale": scale, "axis": alt.Axis(title=title, format="~g", values=axis.ticks, grid=True)}
-
-
 def _fits(lines: Rows, scales: dict[str, Any], groups: list[str]) -> list[alt.Chart]:
     base = alt.Chart(alt.InlineData(values=lines)).encode(x=alt.X("x:Q", **scales["x"]), detail="fit:N")
     band = base.mark_area(opacity=0.09, color=INK, clip=True).encode(y=alt.Y("low:Q", **scales["y"]), y2="high:Q")
@@ -169,8 +161,8 @@ def _dots(rows: Rows, scales: dict[str, Any], groups: list[str], color: alt.Colo
         "symbolOpacity": 1,
         "orient": "bottom",
     }
-    several = legend and len(groups) > 1
-    shape = alt.Shape("group:N", scale=shape_scale(groups), legend=alt.Legend(title=None, **gray) if several else None)
+    look = legend_if(legend and len(groups) > 1, **gray)
+    shape = alt.Shape("group:N", scale=shape_scale(groups), legend=look)
     facts = [alt.Tooltip(f"{name}:N") for name in ("name", "architecture", "seed", "corruption")]
     numbers = [alt.Tooltip(f"{name}:Q", format=".4~g") for name in ("x", "x_se", "error", "error_se")]
     base = alt.Chart(alt.InlineData(values=rows)).transform_filter("datum.x > 0 && datum.error > 0")
@@ -185,19 +177,19 @@ def _dots(rows: Rows, scales: dict[str, Any], groups: list[str], color: alt.Colo
 
 def _color(rows: Rows, legend: bool) -> alt.Color:
     families = sorted({row["family"] for row in rows})
-    look = alt.Legend(title=None, columns=alt.expr("max(2, floor(width / 112))"), symbolType="circle", symbolOpacity=1)
-    return alt.Color("family:N", scale=color_scale(families), legend=look if legend and len(families) > 1 else None)
+    look = legend_if(legend and len(families) > 1, symbolType="circle", symbolOpacity=1)
+    return alt.Color("family:N", scale=color_scale(families), legend=look)
 
 
 def _correlations(results: Sequence[Result], labels: Sequence[str], legend: bool) -> Any:
     """Correlation of the logs against the corruption level, with its interval."""
     rows = [row for result, label in zip(results, labels, strict=True) for row in _correlation_rows(result, label)]
-    names = list(dict.fromkeys(str(row["quantity"]) for row in rows))
+    names = distinct(rows, "quantity")
     sides = alt.Axis(title="corruption: norm of the noise", labelAngle=0, grid=False)
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         x=alt.X("corruption:O", sort=levels(results), axis=sides, scale=alt.Scale(paddingInner=0.7)),
         xOffset=alt.XOffset("quantity:N", sort=names),
-        color=alt.Color("quantity:N", scale=color_scale(names), legend=alt.Legend(title=None) if legend else None),
+        color=alt.Color("quantity:N", scale=color_scale(names), legend=legend_if(legend)),
         detail="run:N",
     )
     look = alt.Axis(title="ρ", titleAngle=0, values=[-1, -0.5, 0, 0.5, 1], format="~g")

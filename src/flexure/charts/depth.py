@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
+
+import altair as alt
 
 __all__ = ["FITTING", "Depth", "depth_of", "ticks"]
 
@@ -25,6 +28,27 @@ class Depth:
     domain: tuple[float, float]
     labels: list[dict[float, str]]
     title: str
+
+    @property
+    def channel(self) -> alt.X:
+        """Where the field ``x`` stands, with as many names beneath as fit; needs the parameters."""
+        which = " + ".join(f"(width >= {width} ? 1 : 0)" for width in sorted(FITTING)[1:])
+        how: tuple[int, Any] = (0, "center") if self.title else (-40, "right")
+        axis = alt.Axis(
+            title=self.title or None, values=alt.expr(f"layer_ticks[{which}]"),
+            labelExpr=f"layer_names[{which}][datum.value]", labelAngle=how[0], labelAlign=how[1], labelBaseline="top",
+            labelLimit=120, labelOverlap=False, tickCount=999, grid=True, gridDash=[1, 3],
+        )  # fmt: skip
+        return alt.X("x:Q", scale=alt.Scale(domain=list(self.domain), nice=False, zero=False), axis=axis)
+
+    @property
+    def parameters(self) -> list[alt.VariableParameter]:
+        """Names and ticks for each width, which the whole picture has to know."""
+        labels = [{f"{at:g}": text for at, text in labels.items()} for labels in self.labels]
+        return [
+            alt.VariableParameter("layer_names", value=labels),
+            alt.VariableParameter("layer_ticks", value=[list(labels) for labels in self.labels]),
+        ]
 
 
 def depth_of(networks: Sequence[Sequence[str]]) -> Depth:

@@ -2,18 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import reduce
-from operator import and_
 from typing import Any
 
 import altair as alt
 
+from flexure.charts.asked import asked
 from flexure.charts.depth import FITTING, Depth, depth_of
-from flexure.charts.records import GIVEN, INITIALIZED, column
+from flexure.charts.records import GIVEN, INITIALIZED, column, distinct
 from flexure.charts.scales import Z95
 from flexure.charts.spectra import spectra
-from flexure.charts.theme import INK, MUTED, color_scale, configured
-from flexure.errors import ArgumentError, nearest
+from flexure.charts.theme import INK, MUTED, STROKE, color_scale, configured, dimmed, legend_if, stacked
 from flexure.results import MEASURED, Result
 
 __all__ = ["QUANTITIES", "draw"]
@@ -32,7 +30,6 @@ QUANTITIES = {
 }  # over depth
 _CHANCE = {"pooling_index": 0.0, "frequency": 1.0}
 _WIDTH, _HEIGHT = 640, 300
-_STROKE = {"symbolType": "stroke", "symbolSize": 420, "symbolStrokeWidth": 2.2, "symbolOpacity": 1}
 _PICKED = {"network": "run", "origin": "weights"}  # what a click in a legend singles out, and the field it goes by
 
 Rows = list[dict[str, Any]]
@@ -57,9 +54,7 @@ def draw(
     Raises:
         ArgumentError: ``y`` names something else, or nothing.
     """
-    wanted = ["pooling_index"] if y is None else [y] if isinstance(y, str) else list(y)
-    if unknown := [name for name in wanted or [""] if name not in (valid := [*QUANTITIES, "power"])]:
-        raise ArgumentError(f"chart of filters: y={unknown[0]!r} cannot be drawn. {nearest(unknown[0], valid)}")
+    wanted = asked("filters", y, [*QUANTITIES, "power"], ["pooling_index"])
     rows, depth = _records(results, labels)
     picks = _picks(rows, legend)
     panels: list[Any] = []
@@ -69,7 +64,8 @@ def draw(
             panels += [spectra(result, label, legend) for result, label in named]
         else:
             panels.append(_over_depth(rows, depth, name, picks, legend and name == wanted[0]))
-    picture = panels[0] if len(panels) == 1 else alt.vconcat(*panels, spacing=28).resolve_scale(color="independent")
+    picture = stacked(panels)
+    picture = picture.resolve_scale(color="independent") if len(panels) > 1 else picture
     return configured(_owned(picture, picks, depth) if set(wanted) != {"power"} else picture)
 
 
@@ -109,7 +105,7 @@ def _picks(rows: Rows, legend: bool) -> dict[str, alt.Parameter]:
     """What a click in a legend can single out; only where there is a choice."""
     if not legend:
         return {}
-    chosen = {name: field for name, field in _PICKED.items() if len(_distinct(rows, field)) > 1}
+    chosen = {name: field for name, field in _PICKED.items() if len(distinct(rows, field)) > 1}
     return {
         name: alt.selection_point(name=name, fields=[field], bind="legend", toggle="true")
         for name, field in chosen.items()
@@ -124,12 +120,10 @@ def _owned(picture: Any, picks: dict[str, alt.Parameter], depth: Depth) -> Any:
     picture = picture.copy()
     panels = picture.vconcat if isinstance(picture, alt.VConcatChart) else [picture]
     names = [layer.name for panel in panels for layer in panel.layer if str(layer.name).startswith("lines")]
-    labels = [{f"{at:g}": text for at, text in labels.items()} for labels in depth.labels]
     chosen: list[Any] = [pick.param for pick in picks.values()]
     picture.params = [
         *(alt.TopLevelSelectionParameter(**pick.to_dict(), views=names) for pick in chosen),
-        alt.VariableParameter("layer_names", value=labels),
-        alt.VariableParameter("layer_ticks", value=[list(labels) for labels in depth.labels]),
+        *depth.parameters,
     ]
     return picture
 
@@ -138,13 +132,13 @@ def _over_depth(rows: Rows, depth: Depth, name: str, picks: dict[str, alt.Parame
     """One quantity over depth; the panel with the legend owns the selections."""
     axis, chance = _linear(rows, name), _CHANCE[name]
     shown = list(picks.values())
-    base = _computed(alt.Chart(alt.InlineData(values=rows)), name).encode(x=_x(depth))
-    runs = _distinct(rows, "run")
-    scale, look = color_scale(runs), _legend(_STROKE) if legend and len(runs) > 1 else None
+    base = _computed(alt.Chart(alt.InlineData(values=rows)), name).encode(x=depth.channel)
+    runs = distinct(rows, "run")
+    scale, look = color_scale(runs), legend_if(legend and len(runs) > 1, **STROKE)
     base = base.encode(color=alt.Color("run:N", scale=scale, legend=look), detail="weights:N")
     bounds = {"y": alt.Y("low:Q", **axis), "y2": "high:Q"}
-    band = base.mark_area(clip=True).encode(**bounds, opacity=_dimmed(shown, 0.15, 0.02))
-    base = base.encode(y=alt.Y(f"{name}:Q", **axis), opacity=_dimmed(shown, 1.0, 0.12))
+    band = base.mark_area(clip=True).encode(**bounds, opacity=dimmed(shown, 0.15, 0.02))
+    base = base.encode(y=alt.Y(f"{name}:Q", **axis), opacity=dimmed(shown, 1.0, 0.12))
     is_fresh = alt.datum.weights == INITIALIZED
     width = alt.condition(is_fresh, alt.value(1.2), alt.value(2.0))
     line = base.mark_line(strokeJoin="round").encode(strokeDash=_dash(rows, legend), strokeWidth=width)
@@ -191,39 +185,16 @@ def _null(rows: Rows, depth: Depth, axis: dict[str, Any]) -> alt.Chart:
     """Where the index of independent weights lies; it depends on the number of filters alone."""
     data = [{key: row[key] for key in ("x", "run", "null_low", "null_high")} for row in rows if row["weights"] == GIVEN]
     base = alt.Chart(alt.InlineData(values=data)).mark_area(color=MUTED, opacity=0.22, clip=True)
-    return base.encode(x=_x(depth), y=alt.Y("null_low:Q", **axis), y2="null_high:Q", detail="run:N")
-
-
-def _x(depth: Depth) -> alt.X:
-    which = " + ".join(f"(width >= {width} ? 1 : 0)" for width in sorted(FITTING)[1:])
-    how: tuple[int, Any] = (0, "center") if depth.title else (-40, "right")
-    axis = alt.Axis(
-        title=depth.title or None, values=alt.expr(f"layer_ticks[{which}]"),
-        labelExpr=f"layer_names[{which}][datum.value]", labelAngle=how[0], labelAlign=how[1], labelBaseline="top",
-        labelLimit=120, labelOverlap=False, tickCount=999, grid=True, gridDash=[1, 3],
-    )  # fmt: skip
-    return alt.X("x:Q", scale=alt.Scale(domain=list(depth.domain), nice=False, zero=False), axis=axis)
+    return base.encode(x=depth.channel, y=alt.Y("null_low:Q", **axis), y2="null_high:Q", detail="run:N")
 
 
 def _dash(rows: Rows, legend: bool) -> alt.StrokeDash:
     scale = alt.Scale(domain=[GIVEN, INITIALIZED], range=[[1, 0], [5, 3]])
-    look = _legend(_STROKE | {"symbolStrokeColor": MUTED}) if legend and len(_distinct(rows, "weights")) > 1 else None
+    look = legend_if(legend and len(distinct(rows, "weights")) > 1, symbolStrokeColor=MUTED, **STROKE)
     return alt.StrokeDash("weights:N", scale=scale, legend=look)
-
-
-def _legend(symbols: dict[str, Any]) -> alt.Legend:
-    return alt.Legend(title=None, columns=alt.expr("max(2, floor(width / 112))"), **symbols)
 
 
 def _tooltip() -> list[alt.Tooltip]:
     facts = [alt.Tooltip(f"{name}:N") for name in ("layer", "kind", "kernel", "channels", "run", "weights")]
     numbers = [alt.Tooltip(f"{name.replace('_', ' ')} ± se:N") for name in _CHANCE]
     return [*facts, *numbers, alt.Tooltip("n:Q", title="filters"), alt.Tooltip("status:N")]
-
-
-def _dimmed(shown: list[alt.Parameter], full: float, faint: float) -> Any:
-    return alt.condition(reduce(and_, shown), alt.value(full), alt.value(faint)) if shown else alt.value(full)
-
-
-def _distinct(rows: Rows, name: str) -> list[str]:
-    return list(dict.fromkeys(row[name] for row in rows))

@@ -7,12 +7,12 @@ from typing import Any
 
 import altair as alt
 
+from flexure.charts.asked import asked
 from flexure.charts.depth import ticks
-from flexure.charts.records import column
+from flexure.charts.records import column, distinct
 from flexure.charts.scales import Z95, log_axis
-from flexure.charts.theme import color_scale, configured
+from flexure.charts.theme import STROKE, color_scale, configured, legend_if, stacked
 from flexure.charts.training import thinned
-from flexure.errors import ArgumentError, nearest
 from flexure.results import Result
 
 __all__ = ["KINDS", "LAYERS", "Kind", "draw", "moments"]
@@ -21,7 +21,6 @@ LAYERS = "layers"
 _WIDTH, _HEIGHT = 640, 300
 _MOST, _MOST_ROWS = 400, 40
 _NAMES_BENEATH = 22
-_STROKE = {"symbolType": "stroke", "symbolSize": 420, "symbolStrokeWidth": 2.2, "symbolOpacity": 1}
 
 Rows = list[dict[str, Any]]
 
@@ -86,22 +85,16 @@ def draw(
     """
     kind = KINDS[results[0].probe]
     valid = [*kind.curves, *([LAYERS] if kind.mapped else [])]
-    wanted = valid[:1] if y is None else [y] if isinstance(y, str) else list(y)
-    if unknown := [name for name in wanted or [""] if name not in valid]:
-        raise ArgumentError(
-            f"chart of {results[0].probe}: y={unknown[0]!r} cannot be drawn. {nearest(unknown[0], valid)}"
-        )
     panels: list[Any] = []
-    for name in wanted:
+    for name in asked(results[0].probe, y, valid, valid[:1]):
         if name == LAYERS:
             panels += [
                 _map(result, label, kind, len(results) > 1) for result, label in zip(results, labels, strict=True)
             ]
         else:
             panels.append(_curve(results, labels, name, kind.curves[name], legend and not panels))
-    return configured(
-        panels[0] if len(panels) == 1 else alt.vconcat(*panels, spacing=28).resolve_scale(color="independent")
-    )
+    picture = stacked(panels)
+    return configured(picture.resolve_scale(color="independent") if len(panels) > 1 else picture)
 
 
 def moments(result: Result) -> tuple[str, list[float]]:
@@ -120,10 +113,9 @@ def _curve(results: Sequence[Result], labels: Sequence[str], name: str, heading:
         row for result, label in zip(results, labels, strict=True) for row in _output(result, label, name, in_epochs)
     ]
     axis = log_axis([row["value"] for row in rows], [row["se"] for row in rows])
-    look = alt.Axis(title=None, format="~g", values=axis.ticks, grid=True)
-    y: dict[str, Any] = {"scale": alt.Scale(type="log", domain=[axis.low, axis.high], nice=False), "axis": look}
-    runs = list(dict.fromkeys(row["run"] for row in rows))
-    stroke = alt.Legend(title=None, **_STROKE) if legend and len(runs) > 1 else None
+    y = axis.channel(title=None)
+    runs = distinct(rows, "run")
+    stroke = legend_if(legend and len(runs) > 1, **STROKE)
     base = alt.Chart(alt.InlineData(values=rows)).transform_calculate(
         shown="isValid(datum.value) && datum.value > 0 ? datum.value : null",
         low=f"isValid(datum.se) && datum.value > 0 ? max({axis.low!r}, datum.value - {Z95} * datum.se) : null",

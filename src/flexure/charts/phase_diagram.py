@@ -7,10 +7,21 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from flexure.charts.records import column
+from flexure.charts.asked import asked
+from flexure.charts.records import column, distinct
 from flexure.charts.scales import Z95, LogAxis, log_axis
-from flexure.charts.theme import INK, LINE, MUTED, color_scale, configured, shape_scale
-from flexure.errors import ArgumentError, nearest
+from flexure.charts.theme import (
+    INK,
+    LINE,
+    MUTED,
+    STROKE,
+    UPRIGHT,
+    color_scale,
+    configured,
+    legend_if,
+    shape_scale,
+    stacked,
+)
 from flexure.results import MEASURED, Result
 
 __all__ = ["QUANTITIES", "draw"]
@@ -33,7 +44,6 @@ _SUBTITLES = {
 _WIDTH, _HEIGHT = 640, 300
 _FACTS = ("cutoff", "temperature", "displacement", "rms_displacement", "n", "status", "folding", "folding_se")
 _LINES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-_STROKE: dict[str, Any] = {"symbolType": "stroke", "symbolSize": 420, "symbolStrokeWidth": 2.2, "symbolOpacity": 1}
 _POINT: dict[str, Any] = {"symbolSize": 60, "symbolOpacity": 1}
 _HEAT = ["#fde9c9", "#fdbb84", "#ef6548", "#b30000", "#5a0010"]
 _COOL = ["#3b1c8c", "#21908d", "#dcd64a"]
@@ -61,11 +71,7 @@ def draw(
     Raises:
         ArgumentError: ``y`` names something else, or nothing.
     """
-    wanted = ["folding", "R"] if y is None else [y] if isinstance(y, str) else list(y)
-    if unknown := [name for name in wanted or [""] if name not in QUANTITIES]:
-        raise ArgumentError(
-            f"chart of phase_diagram: y={unknown[0]!r} cannot be drawn. {nearest(unknown[0], QUANTITIES)}"
-        )
+    wanted = asked("phase_diagram", y, QUANTITIES, ["folding", "R"])
     shown = list(results[:1]) if y is None else list(results)
     panels: list[Any] = []
     for i, name in enumerate(wanted):
@@ -76,7 +82,7 @@ def draw(
     if len(panels) == 1:
         return configured(panels[0])
     own: dict[str, Any] = dict.fromkeys(("color", "fill", "shape", "strokeDash"), "independent")
-    return configured(alt.vconcat(*panels, spacing=28).resolve_scale(**own))
+    return configured(stacked(panels).resolve_scale(**own))
 
 
 def _records(result: Result, label: str) -> Rows:
@@ -204,7 +210,7 @@ def _points(rows: Rows, color: alt.Color, x: dict, y: dict) -> alt.Chart:
 def _curves(results: Sequence[Result], labels: Sequence[str], name: str, legend: bool) -> Any:
     rows = [row for result, label in zip(results, labels, strict=True) for row in _records(result, label)]
     axis = log_axis([row[name] for row in rows], [row[f"{name}_se"] for row in rows], 1.0 if name == "R" else None)
-    y = _value_axis(axis, name)
+    y = axis.channel(title=name, **UPRIGHT)
     by = "run" if len(results) > 1 else "series"
     base = _computed(_described(alt.Chart(alt.InlineData(values=rows))), name, axis)
     base = base.encode(x=_displacement(rows), color=_color(rows, by, legend), detail=["run:N", "series:N"])
@@ -234,13 +240,6 @@ def _displacement(rows: Rows) -> alt.X:
     return alt.X("displacement:Q", scale=alt.Scale(type="log", domain=domain, nice=False), axis=axis)
 
 
-def _value_axis(axis: LogAxis, name: str) -> dict[str, Any]:
-    look = alt.Axis(
-        title=name, titleAngle=0, titleAlign="right", titleY=-8, titleX=-8, format="~g", values=axis.ticks, grid=True
-    )
-    return {"scale": alt.Scale(type="log", domain=[axis.low, axis.high], nice=False), "axis": look}
-
-
 def _computed(chart: alt.Chart, name: str, axis: LogAxis) -> alt.Chart:
     is_shown = f"isValid(datum.{name}) && datum.{name} > 0"
     return chart.transform_calculate(
@@ -251,21 +250,21 @@ def _computed(chart: alt.Chart, name: str, axis: LogAxis) -> alt.Chart:
 
 
 def _color(rows: Rows, by: str, legend: bool, channel: type = alt.Color) -> Any:
-    names = list(dict.fromkeys(row[by] for row in rows))
-    look = alt.Legend(title=None, **(_STROKE if by == "run" else _POINT)) if legend and len(names) > 1 else None
+    names = distinct(rows, by)
+    look = legend_if(legend and len(names) > 1, **(STROKE if by == "run" else _POINT))
     return channel(f"{by}:N", scale=color_scale(names), legend=look)
 
 
 def _dash(rows: Rows, legend: bool) -> alt.StrokeDash:
-    names = list(dict.fromkeys(row["series"] for row in rows))
+    names = distinct(rows, "series")
     patterns = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
     scale = alt.Scale(domain=names, range=[patterns[i % len(patterns)] for i in range(len(names))])
-    look = alt.Legend(title=None, symbolStrokeColor=MUTED, **_POINT) if legend and len(names) > 1 else None
+    look = legend_if(legend and len(names) > 1, symbolStrokeColor=MUTED, **_POINT)
     return alt.StrokeDash("series:N", scale=scale, legend=look)
 
 
 def _shape(rows: Rows) -> alt.Shape:
-    names = list(dict.fromkeys(row["series"] for row in rows))
+    names = distinct(rows, "series")
     return alt.Shape("series:N", scale=shape_scale(names), legend=None)
 
 

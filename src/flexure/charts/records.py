@@ -6,7 +6,7 @@ from typing import Any
 
 from flexure.results import MEASURED, Result
 
-__all__ = ["GIVEN", "INITIALIZED", "SHUFFLED", "WEIGHTS", "column", "records"]
+__all__ = ["GIVEN", "INITIALIZED", "SHUFFLED", "WEIGHTS", "column", "distinct", "records"]
 
 GIVEN, SHUFFLED, INITIALIZED = "network as given", "channels shuffled", "initialized network"
 WEIGHTS = {GIVEN: "", SHUFFLED: "_shuffled", INITIALIZED: "_init"}
@@ -44,6 +44,11 @@ def column(result: Result, name: str, default: Any = None) -> list[Any]:
     if name not in result.table:
         return [default] * len(result)
     return [value if isinstance(value, str) else _finite(value) for value in result.table[name].tolist()]
+
+
+def distinct(rows: Sequence[dict[str, Any]], name: str) -> list[Any]:
+    """The different values of records, in order."""
+    return list(dict.fromkeys(row[name] for row in rows))
 
 
 def _finite(value: Any) -> Any:

@@ -3,6 +3,9 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
 
 __all__ = ["Z95", "LogAxis", "log_axis", "short"]
 
@@ -25,6 +28,11 @@ class LogAxis:
     high: float
     ticks: list[float]
     remarks: list[str]
+
+    def channel(self, **look: Any) -> dict[str, Any]:
+        """The scale and the axis of a channel, which looks like this."""
+        scale = alt.Scale(type="log", domain=[self.low, self.high], nice=False)
+        return {"scale": scale, "axis": alt.Axis(format="~g", values=self.ticks, grid=True, **look)}
 
 
 def log_axis(values: Sequence[float | None], errors: Sequence[float | None], include: float | None = None) -> LogAxis:

@@ -3,17 +3,26 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from functools import reduce
-from operator import and_
 from typing import Any
 
 import altair as alt
 
-from flexure.charts.depth import FITTING, Depth, depth_of
-from flexure.charts.records import GIVEN, INITIALIZED, WEIGHTS, column, records
+from flexure.charts.asked import asked
+from flexure.charts.depth import Depth, depth_of
+from flexure.charts.records import GIVEN, INITIALIZED, WEIGHTS, column, distinct, records
 from flexure.charts.scales import Z95, LogAxis, log_axis, short
-from flexure.charts.theme import INK, MUTED, color_scale, configured, shape_scale
-from flexure.errors import ArgumentError, nearest
+from flexure.charts.theme import (
+    INK,
+    MUTED,
+    STROKE,
+    UPRIGHT,
+    color_scale,
+    configured,
+    dimmed,
+    legend_if,
+    shape_scale,
+    stacked,
+)
 from flexure.results import Result
 
 __all__ = ["QUANTITIES", "draw", "words_of"]
@@ -30,7 +39,6 @@ QUANTITIES = {
     "G": ("G: sensitivity to noise", "Squared change under {noise} ÷ squared distance of two images."),
 }
 _WIDTH, _HEIGHT = 640, 300
-_STROKE = {"symbolType": "stroke", "symbolSize": 420, "symbolStrokeWidth": 2.2, "symbolOpacity": 1}
 _OWNERS = {"run": "lines", "weights": "lines", "kind": "points"}  # the layer that a legend belongs to
 _WITH_LEGEND: dict[str, Any] = {"bind": "legend", "toggle": "true"}
 _WITHOUT_LEGEND: dict[str, Any] = {"on": "click[false]", "clear": False}  # then others may set it
@@ -60,18 +68,13 @@ def draw(
     Raises:
         ArgumentError: ``y`` names something else, or nothing.
     """
-    wanted = ["R"] if y is None else [y] if isinstance(y, str) else list(y)
-    if unknown := [name for name in wanted or [""] if name not in QUANTITIES]:
-        raise ArgumentError(
-            f"chart of sensitivity: y={unknown[0]!r} cannot be drawn. {nearest(unknown[0], QUANTITIES)}"
-        )
+    wanted = asked("sensitivity", y, QUANTITIES, ["R"])
     depth = depth_of([[str(name) for name in column(result, "layer", "")] for result in results])
     rows = records(results, labels, depth.positions)
     picks = _picks(rows, legend)
     words = words_of([dict(result.provenance.get("settings") or {}) for result in results])
     panels = [_panel(rows, depth, name, words, picks, legend and i == 0, i == 0) for i, name in enumerate(wanted)]
-    picture = panels[0] if len(panels) == 1 else alt.vconcat(*panels, spacing=28)
-    return configured(_owned(picture, picks, depth))
+    return configured(_owned(stacked(panels), picks, depth))
 
 
 def words_of(settings: Sequence[dict[str, Any]]) -> dict[str, str]:
@@ -86,7 +89,7 @@ def words_of(settings: Sequence[dict[str, Any]]) -> dict[str, str]:
 def _picks(rows: Rows, legend: bool) -> Picks:
     """What a click can single out: a run, a set of weights, a kind of op; only where there is a choice."""
     how = _WITH_LEGEND if legend else _WITHOUT_LEGEND
-    chosen = [name for name in _OWNERS if len(_distinct(rows, name)) > 1]
+    chosen = [name for name in _OWNERS if len(distinct(rows, name)) > 1]
     return {name: alt.selection_point(name=name, fields=[name], **how) for name in chosen}
 
 
@@ -99,12 +102,10 @@ def _owned(picture: Any, picks: Picks, depth: Depth) -> Any:
     first = picture.vconcat[0] if isinstance(picture, alt.VConcatChart) else picture
     found = [layer.name for layer in first.layer if isinstance(layer.name, str)]
     owners = {name: [view for view in found if view.startswith(owner)] for name, owner in _OWNERS.items()}
-    labels = [{f"{at:g}": text for at, text in labels.items()} for labels in depth.labels]
     picture = picture.copy()
     picture.params = [
         *(alt.TopLevelSelectionParameter(**_settings(pick), views=owners[name]) for name, pick in picks.items()),
-        alt.VariableParameter("layer_names", value=labels),
-        alt.VariableParameter("layer_ticks", value=[list(labels) for labels in depth.labels]),
+        *depth.parameters,
     ]
     return picture
 
@@ -123,9 +124,9 @@ def _panel(
     base = _computed(alt.Chart(alt.InlineData(values=rows)), name, axis)
     if "kind" in picks:
         base = base.transform_filter(picks["kind"])
-    base = base.encode(x=_x(depth))
+    base = base.encode(x=depth.channel)
     shown = [picks[key] for key in ("run", "weights") if key in picks]
-    y = _y(axis, name)
+    y = axis.channel(title=name, **UPRIGHT)
     color = _color(rows, legend)
     band, line, point = _curves(base, color, y, rows, shown, legend)
     if is_first:
@@ -156,37 +157,17 @@ def _computed(chart: alt.Chart, name: str, axis: LogAxis) -> alt.Chart:
     )
 
 
-def _x(depth: Depth) -> alt.X:
-    widths = sorted(FITTING)[1:]
-    which = " + ".join(f"(width >= {width} ? 1 : 0)" for width in widths)
-    how: tuple[int, Any] = (0, "center") if depth.title else (-40, "right")
-    axis = alt.Axis(
-        title=depth.title or None, values=alt.expr(f"layer_ticks[{which}]"),
-        labelExpr=f"layer_names[{which}][datum.value]", labelAngle=how[0], labelAlign=how[1], labelBaseline="top",
-        labelLimit=120, labelOverlap=False, tickCount=999, grid=True, gridDash=[1, 3],
-    )  # fmt: skip
-    return alt.X("x:Q", scale=alt.Scale(domain=list(depth.domain), nice=False, zero=False), axis=axis)
-
-
-def _y(axis: LogAxis, name: str) -> dict[str, Any]:
-    scale = alt.Scale(type="log", domain=[axis.low, axis.high], nice=False)
-    look = alt.Axis(
-        title=name, titleAngle=0, titleAlign="right", titleY=-8, titleX=-8, format="~g", values=axis.ticks, grid=True
-    )
-    return {"scale": scale, "axis": look}
-
-
 def _curves(
     base: alt.Chart, color: alt.Color, y: dict[str, Any], rows: Rows, shown: list[alt.Parameter], legend: bool
 ) -> list[alt.Chart]:
     """The band, the line and the points of every run and set of weights."""
-    crowd = len(rows) / max(len(_distinct(rows, "run")) * len(_distinct(rows, "weights")), 1)
+    crowd = len(rows) / max(len(distinct(rows, "run")) * len(distinct(rows, "weights")), 1)
     is_given = alt.datum.weights == GIVEN
     width = alt.condition(alt.datum.weights == INITIALIZED, alt.value(1.2), alt.value(2.0 if crowd <= 80 else 1.5))
     base = base.encode(color=color, detail="weights:N")
     bounds = {"y": alt.Y("low:Q", **y), "y2": "high:Q"}
-    band = base.mark_area().encode(**bounds, opacity=_dimmed(shown, 0.15, 0.02))
-    base = base.encode(y=alt.Y("value:Q", **y), opacity=_dimmed(shown, 1.0, 0.12))
+    band = base.mark_area().encode(**bounds, opacity=dimmed(shown, 0.15, 0.02))
+    base = base.encode(y=alt.Y("value:Q", **y), opacity=dimmed(shown, 1.0, 0.12))
     line = base.mark_line(strokeJoin="round").encode(strokeDash=_dash(rows, legend), strokeWidth=width)
     point = base.mark_point(size=44 if crowd <= 30 else 24 if crowd <= 80 else 12, strokeWidth=1.1).encode(
         shape=_shape(rows, legend),
@@ -197,42 +178,29 @@ def _curves(
     return [band, line, point]
 
 
-def _distinct(rows: Rows, name: str) -> list[str]:
-    return list(dict.fromkeys(row[name] for row in rows))
-
-
 def _color(rows: Rows, legend: bool, channel: type = alt.Color) -> Any:
-    runs = _distinct(rows, "run")
-    return channel("run:N", scale=color_scale(runs), legend=_legend(legend and len(runs) > 1, _STROKE))
+    runs = distinct(rows, "run")
+    return channel("run:N", scale=color_scale(runs), legend=legend_if(legend and len(runs) > 1, **STROKE))
 
 
 def _dash(rows: Rows, legend: bool) -> alt.StrokeDash:
-    found = _distinct(rows, "weights")
+    found = distinct(rows, "weights")
     names = [name for name in WEIGHTS if name in found] or [GIVEN]
     scale = alt.Scale(domain=names, range=_DASHES[: len(names)])
-    look = _STROKE | {"symbolStrokeColor": MUTED}
-    return alt.StrokeDash("weights:N", scale=scale, legend=_legend(legend and len(names) > 1, look))
+    look = legend_if(legend and len(names) > 1, symbolStrokeColor=MUTED, **STROKE)
+    return alt.StrokeDash("weights:N", scale=scale, legend=look)
 
 
 def _shape(rows: Rows, legend: bool) -> alt.Shape:
     kinds = [str(kind) for kind, _ in Counter(row["kind"] for row in rows).most_common()]
     gray = {"symbolFillColor": MUTED, "symbolStrokeColor": MUTED, "symbolOpacity": 1, "orient": "bottom"}
-    return alt.Shape("kind:N", scale=shape_scale(kinds), legend=_legend(legend and len(kinds) > 1, gray))
+    return alt.Shape("kind:N", scale=shape_scale(kinds), legend=legend_if(legend and len(kinds) > 1, **gray))
 
 
 def _tooltip() -> list[alt.Tooltip]:
     facts = [alt.Tooltip(f"{name}:N") for name in ("layer", "kind", "shape", "run", "weights")]
     numbers = [alt.Tooltip(f"{name} ± se:N") for name in QUANTITIES]
     return [*facts, *numbers, alt.Tooltip("n:Q", title="images"), alt.Tooltip("status:N")]
-
-
-def _legend(is_shown: bool, symbols: dict[str, Any]) -> alt.Legend | None:
-    columns = alt.expr("max(2, floor(width / 112))")
-    return alt.Legend(title=None, columns=columns, **symbols) if is_shown else None
-
-
-def _dimmed(shown: list[alt.Parameter], full: float, faint: float) -> Any:
-    return alt.condition(reduce(and_, shown), alt.value(full), alt.value(faint)) if shown else alt.value(full)
 
 
 def _rule(y: dict[str, Any]) -> alt.Chart:
@@ -261,4 +229,4 @@ def _ends(rows: Rows, color: alt.Color, name: str, axis: LogAxis, shown: list[al
     data = [{key: row[key] for key in ("x", "run", "weights")} | {"end": row[name]} for row in free]
     data = [row | {"text": short(row["end"])} for row in data]
     text = alt.Chart(alt.InlineData(values=data)).mark_text(align="left", dx=9, fontSize=12, fontWeight=600)
-    return text.encode(x="x:Q", y="end:Q", text="text:N", color=color, opacity=_dimmed(shown, 1.0, 0.12))
+    return text.encode(x="x:Q", y="end:Q", text="text:N", color=color, opacity=dimmed(shown, 1.0, 0.12))

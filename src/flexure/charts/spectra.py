@@ -7,7 +7,7 @@ import numpy as np
 
 from flexure.charts.records import column
 from flexure.charts.scales import Z95, LogAxis, log_axis
-from flexure.charts.theme import INK, MUTED, VIRIDIS
+from flexure.charts.theme import INK, MUTED, VIRIDIS, legend_if
 from flexure.results import Result
 
 __all__ = ["TITLE", "spectra"]
@@ -31,7 +31,7 @@ def spectra(result: Result, label: str, legend: bool) -> Any:
     """
     given, fresh = _modes(result, ""), _modes(result, "_init")
     axis = log_axis([row["value"] for row in given + fresh], [row["se"] for row in given + fresh], include=1.0)
-    scales = {"x": _x(given), "y": _y(axis)}
+    scales = {"x": _x(given), "y": axis.channel(title=None)}
     layers = [*([_thin(fresh, scales)] if fresh else []), _rule(scales), *_lines(given, scales, axis, legend)]
     words = _WORDS + (" Gray: initialized network." if fresh else "")
     title = alt.TitleParams(f"{TITLE}: {label}" if label else TITLE, subtitle=[words, *axis.remarks])
@@ -70,12 +70,6 @@ def _x(rows: Rows) -> alt.X:
     title = "eigenvalue of the grid Laplacian: 0 is constant"
     axis = alt.Axis(title=title, format="~g", grid=True, gridDash=[1, 3], tickCount=8)
     return alt.X("eigenvalue:Q", scale=alt.Scale(domain=[-0.02 * top, 1.02 * top], nice=False), axis=axis)
-
-
-def _y(axis: LogAxis) -> dict[str, Any]:
-    scale = alt.Scale(type="log", domain=[axis.low, axis.high], nice=False)
-    look = alt.Axis(title=None, format="~g", values=axis.ticks, grid=True)
-    return {"scale": scale, "axis": look}
 
 
 def _thin(rows: Rows, scales: dict[str, Any]) -> alt.Chart:
@@ -119,8 +113,5 @@ def _color(rows: Rows, legend: bool) -> alt.Color:
         return alt.Color("depth:Q", scale=alt.Scale(range=VIRIDIS[2:3] * 2, domain=[0, 1]), legend=None)
     shown = sorted({round(part * last / 4) for part in range(5)})
     words = {str(depth): names[depth] for depth in shown}
-    look = alt.Legend(
-        title=None, values=shown, labelExpr=f"{words}[datum.value]", symbolType="circle", symbolOpacity=1,
-        columns=alt.expr("max(2, floor(width / 112))"),
-    )  # fmt: skip
-    return alt.Color("depth:Q", scale=alt.Scale(range=VIRIDIS, domain=[0, last]), legend=look if legend else None)
+    look = legend_if(legend, values=shown, labelExpr=f"{words}[datum.value]", symbolType="circle", symbolOpacity=1)
+    return alt.Color("depth:Q", scale=alt.Scale(range=VIRIDIS, domain=[0, last]), legend=look)

@@ -1,11 +1,17 @@
-"""What all pictures share: typefaces, grays, and colors that survive color blindness, gray print and a dark page."""
+"""What all pictures share: typefaces, legends, and colors that survive color blindness, gray print and a dark page."""
 
+from collections.abc import Sequence
+from functools import reduce
+from operator import and_
 from typing import Any
 
 import altair as alt
 import numpy as np
 
-__all__ = ["INK", "MUTED", "color_scale", "colors", "configured", "shape_scale"]
+__all__ = [
+    "INK", "LINE", "MUTED", "STROKE", "UPRIGHT", "VIRIDIS", "color_scale", "colors", "configured", "dimmed",
+    "legend_if", "shape_scale", "stacked",
+]  # fmt: skip
 
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 INK, MUTED, LINE, GRID = "#1b1f24", "#667080", "#9aa3ae", "#e6e9ed"
@@ -17,6 +23,11 @@ SHAPES = [
     "circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "triangle-right", "triangle-left", STAR,
     "M-1,-.4H1V.4H-1Z", "M-.4,-1H.4V1H-.4Z", "M0,-1L.95,-.31L.59,.81L-.59,.81L-.95,-.31Z",
 ]  # fmt: skip
+
+STROKE: dict[str, Any] = {"symbolType": "stroke", "symbolSize": 420, "symbolStrokeWidth": 2.2, "symbolOpacity": 1}
+"""Entries of a legend of lines."""
+UPRIGHT: dict[str, Any] = {"titleAngle": 0, "titleAlign": "right", "titleY": -8, "titleX": -8}
+"""A short title of an upright axis, above it."""
 
 
 def color_scale(names: list[str]) -> alt.Scale:
@@ -41,6 +52,21 @@ def colors(count: int) -> list[str]:
 def shape_scale(names: list[str]) -> alt.Scale:
     """One shape per name; past twelve they repeat."""
     return alt.Scale(domain=names, range=[SHAPES[i % len(SHAPES)] for i in range(len(names))])
+
+
+def legend_if(is_shown: bool, **look: Any) -> alt.Legend | None:
+    """A legend without a title, in as many columns as there is room for; None where it is not shown."""
+    return alt.Legend(title=None, columns=alt.expr("max(2, floor(width / 112))"), **look) if is_shown else None
+
+
+def dimmed(picks: Sequence[alt.Parameter], full: float, faint: float) -> Any:
+    """The opacity of what is picked in all legends, and of all else."""
+    return alt.condition(reduce(and_, picks), alt.value(full), alt.value(faint)) if picks else alt.value(full)
+
+
+def stacked(panels: Sequence[Any]) -> Any:
+    """Panels one below another; a single one as it is."""
+    return panels[0] if len(panels) == 1 else alt.vconcat(*panels, spacing=28)
 
 
 def configured(picture: Any) -> Any:

@@ -5,10 +5,10 @@ from typing import Any
 
 import altair as alt
 
+from flexure.charts.asked import asked
 from flexure.charts.records import column
 from flexure.charts.scales import Z95, LogAxis, log_axis
-from flexure.charts.theme import color_scale, configured
-from flexure.errors import ArgumentError, nearest
+from flexure.charts.theme import UPRIGHT, color_scale, configured, legend_if, stacked
 from flexure.results import Result
 
 __all__ = ["QUANTITIES", "draw"]
@@ -40,13 +40,9 @@ def draw(
     Raises:
         ArgumentError: ``y`` names something else, or nothing.
     """
-    wanted = list(QUANTITIES) if y is None else [y] if isinstance(y, str) else list(y)
-    if unknown := [name for name in wanted or [""] if name not in QUANTITIES]:
-        raise ArgumentError(
-            f"chart of path_theory: y={unknown[0]!r} cannot be drawn. {nearest(unknown[0], QUANTITIES)}"
-        )
+    wanted = asked("path_theory", y, QUANTITIES, QUANTITIES)
     panels = [_panel(results, labels, name, legend and i == 0) for i, name in enumerate(wanted)]
-    return configured(panels[0] if len(panels) == 1 else alt.vconcat(*panels, spacing=28))
+    return configured(stacked(panels))
 
 
 def _panel(results: Sequence[Result], labels: Sequence[str], name: str, legend: bool) -> Any:
@@ -54,12 +50,14 @@ def _panel(results: Sequence[Result], labels: Sequence[str], name: str, legend: 
     size = log_axis([row["A"] for row in rows], [None] * len(rows))
     axis = log_axis([row[end] for row in rows for end in ("value", "path")],
                     [se for row in rows for se in (row["se"], None)])  # fmt: skip
+    look = legend_if(legend and len(labels) > 1, symbolType="circle", symbolOpacity=1)
     base = alt.Chart(alt.InlineData(values=rows)).encode(
-        x=alt.X("A:Q", **_axis(size, "A: pixels that a unit effectively sees")),
-        color=alt.Color("run:N", scale=color_scale(list(labels)), legend=_legend(legend and len(labels) > 1)),
+        x=alt.X("A:Q", **size.channel(title="A: pixels that a unit effectively sees")),
+        color=alt.Color("run:N", scale=color_scale(list(labels)), legend=look),
     )
     title = alt.TitleParams(QUANTITIES[name], subtitle=_remarks(results, labels, name, axis))
-    layers = [_path(base, name, axis), *_measured(base, name, axis)]
+    y = axis.channel(title=name, **UPRIGHT)
+    layers = [_path(base, y), *_measured(base, name, axis, y)]
     return alt.layer(*layers, title=title).properties(width=_WIDTH, height=_HEIGHT)
 
 
@@ -71,13 +69,13 @@ def _rows(result: Result, label: str, name: str) -> Rows:
     return [{key: values[i] for key, values in columns.items()} | {"run": label} for i in range(len(result))]
 
 
-def _path(base: alt.Chart, name: str, axis: LogAxis) -> alt.Chart:
+def _path(base: alt.Chart, y: dict[str, Any]) -> alt.Chart:
     """The curve that constant filters must follow."""
     curve = base.transform_filter("isValid(datum.path) && datum.path > 0")
-    return curve.mark_line(strokeWidth=1.6, strokeDash=[5, 3]).encode(y=alt.Y("path:Q", **_axis(axis, name)))
+    return curve.mark_line(strokeWidth=1.6, strokeDash=[5, 3]).encode(y=alt.Y("path:Q", **y))
 
 
-def _measured(base: alt.Chart, name: str, axis: LogAxis) -> list[alt.Chart]:
+def _measured(base: alt.Chart, name: str, axis: LogAxis, y: dict[str, Any]) -> list[alt.Chart]:
     """Points with their bars, cut at the axis."""
     base = base.transform_filter("isValid(datum.value) && datum.value > 0")
     bars = base.transform_filter("isValid(datum.se)").transform_calculate(
@@ -87,9 +85,10 @@ def _measured(base: alt.Chart, name: str, axis: LogAxis) -> list[alt.Chart]:
     numbers = {"value": name, "se": f"{name} se", "path": f"{name} of path counts", "ratio": "log-ratio", "A": "A"}
     shown = [alt.Tooltip(f"{key}:Q", title=title, format=".4~g") for key, title in numbers.items()]
     points = base.mark_point(size=52, filled=True, opacity=1).encode(
-        y=alt.Y("value:Q", **_axis(axis, name)), tooltip=[*facts, *shown, alt.Tooltip("n:Q", title="images")]
+        y=alt.Y("value:Q", **y),
+        tooltip=[*facts, *shown, alt.Tooltip("n:Q", title="images")],
     )
-    rules = bars.mark_rule(strokeWidth=1.6, opacity=0.6).encode(y=alt.Y("low:Q", **_axis(axis, name)), y2="high:Q")
+    rules = bars.mark_rule(strokeWidth=1.6, opacity=0.6).encode(y=alt.Y("low:Q", **y), y2="high:Q")
     return [rules, points]
 
 
@@ -103,15 +102,3 @@ def _remarks(results: Sequence[Result], labels: Sequence[str], name: str, axis: 
             slope, path = f"{row['slope']:.2f} ± {row['slope_se']:.2f}", f"{row['path_slope']:.2f}"
             found.append(f"{who}A to the power {slope} fitted, {path} for path counts.".replace("-", "−"))
     return [*found[:5], *axis.remarks]
-
-
-def _axis(axis: LogAxis, title: str) -> dict[str, Any]:
-    scale = alt.Scale(type="log", domain=[axis.low, axis.high], nice=False)
-    angled: dict[str, Any] = {}
-    if len(title) == 1:
-        angled = {"titleAngle": 0, "titleAlign": "right", "titleX": -8, "titleY": -8}
-    return {"scale": scale, "axis": alt.Axis(title=title, format="~g", values=axis.ticks, grid=True, **angled)}
-
-
-def _legend(is_shown: bool) -> alt.Legend | None:
-    return alt.Legend(title=None, symbolType="circle", symbolOpacity=1) if is_shown else None

@@ -1,17 +1,15 @@
 """Curves of loss and accuracy over epochs, on the training images and on the test images."""
 
 from collections.abc import Sequence
-from functools import reduce
-from operator import and_
 from typing import Any
 
 import altair as alt
 import numpy as np
 
-from flexure.charts.records import column
+from flexure.charts.asked import asked
+from flexure.charts.records import column, distinct
 from flexure.charts.scales import Z95, log_axis
-from flexure.charts.theme import MUTED, color_scale, configured
-from flexure.errors import ArgumentError, nearest
+from flexure.charts.theme import MUTED, STROKE, color_scale, configured, dimmed, legend_if, stacked
 from flexure.results import Result
 
 __all__ = ["QUANTITIES", "TEST", "TRAINING", "draw", "thinned"]
@@ -24,7 +22,6 @@ QUANTITIES = {
 }
 _MOST = 400  # epochs of one curve that are drawn
 _WIDTH, _HEIGHT = 640, 300
-_STROKE = {"symbolType": "stroke", "symbolSize": 420, "symbolStrokeWidth": 2.2, "symbolOpacity": 1}
 
 Rows = list[dict[str, Any]]
 
@@ -46,16 +43,13 @@ def draw(
     Raises:
         ArgumentError: ``y`` names something else, or nothing.
     """
-    wanted = ["accuracy", "loss"] if y is None else [y] if isinstance(y, str) else list(y)
-    if unknown := [name for name in wanted or [""] if name not in QUANTITIES]:
-        raise ArgumentError(f"chart of training: y={unknown[0]!r} cannot be drawn. {nearest(unknown[0], QUANTITIES)}")
+    wanted = asked("training", y, QUANTITIES, ["accuracy", "loss"])
     rows = [row for result, label in zip(results, labels, strict=True) for row in _records(result, label)]
     left_out = any(len(thinned(len(result))) < len(result) for result in results)
     unit = _unit(results)
     picks = _picks(rows) if legend else {}
     panels = [_panel(rows, name, unit, left_out, picks, legend and i == 0) for i, name in enumerate(wanted)]
-    picture = panels[0] if len(panels) == 1 else alt.vconcat(*panels, spacing=28)
-    return configured(_owned(picture, picks))
+    return configured(_owned(stacked(panels), picks))
 
 
 def thinned(count: int, most: int = _MOST) -> list[int]:
@@ -95,7 +89,7 @@ def _unit(results: Sequence[Result]) -> str:
 
 def _picks(rows: Rows) -> dict[str, alt.Parameter]:
     """What a click in the legend can single out; only where there is a choice."""
-    fields = [name for name in ("run", "images") if len(_distinct(rows, name)) > 1]
+    fields = [name for name in ("run", "images") if len(distinct(rows, name)) > 1]
     return {
         f"by_{name}": alt.selection_point(name=f"by_{name}", fields=[name], bind="legend", toggle="true")
         for name in fields
@@ -117,8 +111,8 @@ def _owned(picture: Any, picks: dict[str, alt.Parameter]) -> Any:
 def _panel(rows: Rows, name: str, unit: str, left_out: bool, picks: dict[str, alt.Parameter], legend: bool) -> Any:
     shown = [row for row in rows if name != "lr" or row["images"] == TRAINING]
     y, remarks = _y(shown, name)
-    runs = _distinct(rows, "run")
-    look = alt.Legend(title=None, **_STROKE) if legend and len(runs) > 1 else None
+    runs = distinct(rows, "run")
+    look = legend_if(legend and len(runs) > 1, **STROKE)
     base = alt.Chart(alt.InlineData(values=shown)).encode(
         x=_x(rows), color=alt.Color("run:N", scale=color_scale(runs), legend=look), detail="images:N"
     )
@@ -128,10 +122,10 @@ def _panel(rows: Rows, name: str, unit: str, left_out: bool, picks: dict[str, al
         y=alt.Y("value:Q", **y),
         strokeDash=_dash(rows, legend and name != "lr"),
         strokeWidth=alt.condition(alt.datum.images == TEST, alt.value(2), alt.value(1.4)),
-        opacity=_dimmed(dims, 1.0, 0.12),
+        opacity=dimmed(dims, 1.0, 0.12),
     )
     bounds = {"y": alt.Y("low:Q", **y), "y2": "high:Q"}
-    band = base.mark_area(clip=True).encode(**bounds, opacity=_dimmed(dims, 0.14, 0.02))
+    band = base.mark_area(clip=True).encode(**bounds, opacity=dimmed(dims, 0.14, 0.02))
     point = base.mark_point(filled=True, size=30, opacity=0).encode(y=alt.Y("value:Q", **y), tooltip=_tooltip())
     title, what = QUANTITIES[name]
     told = [what.format(unit=unit) + (" Bands: 95 % intervals over images." if name != "lr" else ""), *remarks]
@@ -167,23 +161,21 @@ def _x(rows: Rows) -> alt.X:
 
 def _y(rows: Rows, name: str) -> tuple[dict[str, Any], list[str]]:
     """The axis, and what it cannot show."""
-    look: dict[str, Any] = {"title": None, "grid": True}
     if name == "accuracy":
         known = [row[name] - Z95 * (row[f"{name}_se"] or 0) for row in rows if row[name] is not None]
         low = max(0.0, np.floor(10 * min(known, default=0.0)) / 10)
         scale = alt.Scale(type="linear", domain=[float(min(low, 0.9)), 1.0], nice=False, zero=False)
-        return {"scale": scale, "axis": alt.Axis(format="~%", **look)}, []
+        return {"scale": scale, "axis": alt.Axis(title=None, format="~%", grid=True)}, []
     errors = [0.0 if name == "lr" else row[f"{name}_se"] for row in rows]
     axis = log_axis([row[name] for row in rows], errors)
-    scale = alt.Scale(type="log", domain=[axis.low, axis.high], nice=False)
-    return {"scale": scale, "axis": alt.Axis(format="~g", values=axis.ticks, **look)}, list(axis.remarks)
+    return axis.channel(title=None), axis.remarks
 
 
 def _dash(rows: Rows, legend: bool) -> alt.StrokeDash:
-    found = _distinct(rows, "images")
+    found = distinct(rows, "images")
     names = [name for name in (TEST, TRAINING) if name in found] or [TRAINING]
     dashes = [[1, 0], [4, 3]][-len(names) :] if len(names) > 1 else [[1, 0]]
-    look = alt.Legend(title=None, symbolStrokeColor=MUTED, **_STROKE) if legend and len(names) > 1 else None
+    look = legend_if(legend and len(names) > 1, symbolStrokeColor=MUTED, **STROKE)
     return alt.StrokeDash("images:N", scale=alt.Scale(domain=names, range=dashes), legend=look)
 
 
@@ -191,11 +183,3 @@ def _tooltip() -> list[alt.Tooltip]:
     numbers = [alt.Tooltip(f"{name} ± se:N") for name in ("accuracy", "loss")]
     facts = [alt.Tooltip("run:N"), alt.Tooltip("images:N"), alt.Tooltip("x:Q", title="epoch")]
     return [*facts, *numbers, alt.Tooltip("lr:Q", title="step size", format=".3~g"), alt.Tooltip("n:Q", title="images")]
-
-
-def _dimmed(shown: list[alt.Parameter], full: float, faint: float) -> Any:
-    return alt.condition(reduce(and_, shown), alt.value(full), alt.value(faint)) if shown else alt.value(full)
-
-
-def _distinct(rows: Rows, name: str) -> list[str]:
-    return list(dict.fromkeys(row[name] for row in rows))
