@@ -31,19 +31,25 @@ with distributed.start():
 """
 
 
-def measured(tmp_path, world_size, asked):
+def launched(tmp_path, program, world_size, argument):
+    """Lines that so many processes print."""
     script = tmp_path / "measure.py"
-    script.write_text(SCRIPT)
+    script.write_text(program)
     launch = [sys.executable, str(script)]
     if world_size > 1:
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         launch = [*torchrun, "--nproc-per-node", str(world_size), str(script)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
     ended = subprocess.run(
-        [*launch, json.dumps(asked)], capture_output=True, text=True, env=environment, timeout=240, check=False
+        [*launch, argument], capture_output=True, text=True, env=environment, timeout=240, check=False
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
-    return [json.loads(line) for line in ended.stdout.strip().splitlines()[-len(asked) :]]
+    return ended.stdout.strip().splitlines()
+
+
+def measured(tmp_path, world_size, asked):
+    lines = launched(tmp_path, SCRIPT, world_size, json.dumps(asked))
+    return [json.loads(line) for line in lines[-len(asked) :]]
 
 
 CASES = {
@@ -97,3 +103,39 @@ def assert_agree(asked, of_one, of_many, world_size, tolerance):
             np.testing.assert_allclose(many["columns"][name], values, rtol=tolerance, err_msg=f"{name} of {what}")
         assert many["notes"] == one["notes"]
         assert all(many["passes"][name] == rows for name, rows in one["passes"].items() if name != "extra_clean")
+
+
+FAILING = """
+import sys, torch
+from torch import nn
+import flexure
+from flexure import distributed
+from flexure.runs.examine import IncompleteRunError
+
+class Moody(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.relu, self.linear = nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Linear(108, 4)
+
+    def forward(self, x):
+        x = self.conv(x)
+        return self.linear((self.relu(x) if x.abs().max() < 5 else x).flatten(1))
+
+torch.manual_seed(0)
+x, y = torch.rand(200, 1, 8, 8), torch.arange(200) % 4
+x[103] = 60
+with distributed.start():
+    try:
+        flexure.examine(Moody().eval(), (x, y), probes=["sensitivity", "accuracy"], out=sys.argv[1])
+    except IncompleteRunError as wrong:
+        print(wrong, sorted(wrong.run.results), wrong.run.results["accuracy"].table["n"][0], flush=True)
+"""
+
+
+def test_a_probe_that_fails_in_one_process_fails_in_all_and_the_next_is_asked(tmp_path):
+    told = [launched(tmp_path, FAILING, world_size, str(tmp_path / f"of {world_size}")) for world_size in (1, 2)]
+    assert told[0] == [
+        "1 of 2 probes failed. sensitivity: op 'relu' was called on the first images, but not on all; nothing to "
+        "compare. What was measured (accuracy) is kept. ['accuracy'] 200"
+    ]
+    assert told[1] == told[0] * 2

@@ -2,15 +2,17 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
+from flexure.errors import FlexureError
+
 T = TypeVar("T")
 
-__all__ = ["gather", "is_main", "local_device", "rank", "shard", "start", "sum_in_place", "world_size"]
+__all__ = ["gather", "is_main", "local_device", "rank", "shard", "start", "sum_in_place", "together", "world_size"]
 
 
 def rank() -> int:
@@ -64,7 +66,27 @@ def gather(value: Any) -> list[Any]:
         return [value]
     values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value)
+    if failed := [value for value in values if isinstance(value, _Failure)]:
+        raise failed[0]
     return values
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Work that all processes finish or none: an error of ours in one of them is raised in every one.
+
+    Those that wait for the one that failed learn of it in :func:`gather`, in place of what they wait for; afterwards
+    all are at the same point, and can go on with something else.
+    """
+    try:
+        yield
+        gather(None)
+    except _Failure as elsewhere:
+        raise elsewhere.error from None
+    except FlexureError as wrong:
+        with suppress(_Failure):
+            gather(_Failure(wrong))
+        raise
 
 
 def sum_in_place(tensors: Sequence[torch.Tensor]) -> None:
@@ -76,6 +98,14 @@ def sum_in_place(tensors: Sequence[torch.Tensor]) -> None:
         total = tensor.to(device)
         dist.all_reduce(total)
         tensor.copy_(total)
+
+
+class _Failure(Exception):
+    """What a process sends when it cannot go on, and what the others find instead of an answer."""
+
+    def __init__(self, error: FlexureError) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 def _running() -> bool:

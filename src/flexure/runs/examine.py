@@ -240,7 +240,8 @@ class _Examination:
         _describe(folder, about)
         for name in [name for name in self.options if name not in results]:
             try:
-                results[name] = self._ask(name, folder)
+                with distributed.together():
+                    results[name] = self._ask(name, folder)
                 if folder is not None:
                     folder.keep(results[name])
             except RunError as wrong:  # the folder fails, so whatever comes next could not be kept either
