@@ -5,7 +5,6 @@ import pytest
 from flexure.charts.asked import asked
 from flexure.errors import ArgumentError
 
-
 _VALID = ("R", "D", "G")
 
 
