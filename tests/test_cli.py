@@ -80,6 +80,12 @@ def test_a_comparison_has_its_own_column(capsys):
     assert re.search(r"^sensitivity R +[\d.]+ ± [\d.]+ +[\d.]+ ± [\d.]+ *$", shown, re.M)
 
 
+def test_what_initialized_networks_were_not_measured_for_stays_empty(capsys):
+    shuffled = ["sensitivity.initialized=1", "sensitivity.layers=fc*", "sensitivity.shuffle=input"]
+    assert cli.run(["examine", *DIGITS, "--set", *shuffled]) == 0
+    assert re.search(r"^sensitivity R_shuffled +[\d.]+ ± [\d.]+ *$", capsys.readouterr().out, re.M)
+
+
 def told(table, **columns):
     """What the terminal shows of a result, line by line, without spaces at the end."""
     result = Result("filters", "?", table.assign(**columns))
@@ -309,7 +315,8 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(clock):
         (12.3, 4.56, "12.3 ± 4.6"),
         (1234.5, 99.0, "1234 ± 99"),
         (1.0, 0.0, "1.000 ± 0.000"),
-        (float("nan"), float("nan"), "nan ± nan"),
+        (0.5, float("nan"), "0.5 ± nan"),
+        (float("nan"), float("nan"), "–"),
     ],
 )
 def test_an_estimate_shows_as_many_digits_as_its_error_allows(value, error, words):

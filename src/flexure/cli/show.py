@@ -64,8 +64,8 @@ def _output_table(probe: str, last: Any, names: list[str], before: str, after: s
     compared = any(f"{name}_init" in last.index for name in names)
     table = Table("output", *([before] if compared else []), after, box=None, pad_edge=False)
     for name in names:
-        initial = [estimate(last, f"{name}_init")] if compared else []
-        table.add_row(Text(f"{probe} {name}"), *initial, estimate(last, name))
+        initial = estimate(last, f"{name}_init") if f"{name}_init" in last.index else Text("")
+        table.add_row(Text(f"{probe} {name}"), *([initial] if compared else []), estimate(last, name))
     return table
 
 
@@ -93,8 +93,10 @@ def _layers_table(title: str, rows: Any, name: str, before: str, after: str, wha
 
 
 def estimate(row: Any, name: str) -> Text:
-    """Value ± standard error, the error to two digits: ``0.0123 ± 0.0045``."""
+    """Value ± standard error, the error to two digits: ``0.0123 ± 0.0045``; a dash where there is no value."""
     value, error = float(row[name]), float(row[f"{name}_se"])
+    if math.isnan(value):
+        return Text("–")
     if not (math.isfinite(value) and math.isfinite(error)):
         return Text(f"{value:.3g} ± {error:.2g}")
     digits = min(max(1 - math.floor(math.log10(error)), 0), 12) if error > 0 else 3
