@@ -75,7 +75,12 @@ def test_errors_in_a_file_name_the_file_and_the_line(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("a: [1", "not YAML"), ("- 1\n", "expected fields such as 'model: resnet20'; got list"), (None, "cannot be read")],
+    [
+        ("a: [1", "line 1: not YAML: expected"),
+        ("model: a\ndata: b\nmodel: c", "line 3: .*'model' stands here"),
+        ("- 1\n", "expected fields such as 'model: resnet20'; got list"),
+        (None, "cannot be read"),
+    ],
 )
 def test_a_file_that_is_no_spec_is_refused(tmp_path, text, words):
     file = tmp_path / "run.yaml"

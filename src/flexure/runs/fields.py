@@ -19,6 +19,20 @@ __all__ = ["HASHES", "Fields", "expectations", "located", "read_fields"]
 HASHES = ("weights_hash", "data_hash")
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which a field stands once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"{key.value!r} stands here for a second time", problem_mark=key.start_mark
+                )
+            seen |= {key.value} if isinstance(key, yaml.ScalarNode) else set()
+        return super().construct_mapping(node, deep)
+
+
 class Fields(BaseModel):
     """Everything that decides what a run does, by name; extra fields are refused. Each kind of run has its own.
 
@@ -94,9 +108,12 @@ def read_fields(path: str | os.PathLike) -> tuple[dict[str, Any], str]:
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
-        fields = yaml.safe_load(text)
+        fields = yaml.load(text, Loader=_Loader)
     except OSError as wrong:
         raise ArgumentError(f"{path}: cannot be read ({wrong.strerror}).") from None
+    except yaml.MarkedYAMLError as wrong:
+        line = f"line {wrong.problem_mark.line + 1}: " if wrong.problem_mark else ""
+        raise ArgumentError(f"{path}: {line}not YAML: {wrong.problem}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as wrong:
         raise ArgumentError(f"{path}: not YAML: {' '.join(str(wrong).split())}") from None
     if not isinstance(fields, dict):

@@ -65,15 +65,19 @@ def merge_settings(fields: Any, settings: Options, names: Iterable[str]) -> Any:
     return {probe: _with(found.get(probe), settings.get(probe, {})) for probe in chosen}
 
 
-def check_options(options: Mapping[str, Mapping[str, Any]]) -> Options:
+def check_options(options: Mapping[str, Mapping[str, Any]], *, beside: Iterable[str] = ()) -> Options:
     """The same options, each converted to what the probe's signature declares.
+
+    Args:
+        options: Values by probe and option.
+        beside: Names that may stand among them where they come from, and are meant as likely by a wrong one.
 
     Raises:
         ArgumentError: A probe or option does not exist, is set elsewhere, or has a value of the wrong kind.
     """
     for probe in options:
         check_probes([probe])
-    return {probe: _check(probe, PROBES[probe].load(), given) for probe, given in options.items()}
+    return {probe: _check(probe, PROBES[probe].load(), given, beside) for probe, given in options.items()}
 
 
 def option_names(function: Callable[..., Any]) -> list[str]:
@@ -87,13 +91,13 @@ def _with(fields: Any, settings: Mapping[str, Any]) -> Any:
     return {**(fields or {}), **settings} if isinstance(fields or {}, Mapping) else fields
 
 
-def _check(probe: str, function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def _check(probe: str, function: Callable[..., Any], given: Mapping[str, Any], beside: Iterable[str]) -> dict[str, Any]:
     valid, hints = option_names(function), get_type_hints(function)
     for option in given:
         if option in COMMON:
             raise ArgumentError(f"{probe}.{option}: the same for all probes; use {COMMON[option]} ({option}=).")
         if option not in valid:
-            raise ArgumentError(f"{probe}: no option {option!r}. {nearest(option, valid)}")
+            raise ArgumentError(f"{probe}: no option {option!r}. {nearest(option, [*beside, *valid])}")
         plain = isinstance(given[option], bool | int | float | str | list | Mapping)
         if option in PYTHON_ONLY and plain and given[option] not in PYTHON_ONLY[option]:
             raise ArgumentError(

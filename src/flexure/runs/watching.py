@@ -26,7 +26,7 @@ def check_monitors(monitors: Mapping[str, Mapping[str, Any]]) -> None:
     Raises:
         ArgumentError: A probe or option is unknown, or a value wrong.
     """
-    check_options({probe: _of_probe(options) for probe, options in monitors.items()})
+    check_options({probe: _of_probe(options) for probe, options in monitors.items()}, beside=_OWN)
     for probe, options in monitors.items():
         try:
             moments(options.get("every", _EVERY))
