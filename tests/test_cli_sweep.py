@@ -56,6 +56,23 @@ def test_failures_are_told_and_make_the_exit_code(here, capsys):
     assert shown.startswith("small: 0 of 2 done, 2 failed failed seed=0")
 
 
+def test_status_says_which_runs_of_an_edited_file_were_never_begun(here, capsys):
+    assert cli.run(["sweep", file(here)]) == 0
+    (here / "small.yaml").write_text((here / "small.yaml").read_text().replace("[0, 1]", "[1, 2, 3]"))
+    capsys.readouterr()
+    assert cli.run(["sweep", "small.yaml", "--status"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("note: 2 of the 3 runs in small.yaml are not in runs/small. Begin them without --status.\n")
+    assert "2 of 2 done" in out
+    assert cli.run(["sweep", "runs/small", "--status"]) == 0
+    assert "note" not in capsys.readouterr().out
+
+
+def test_a_reason_is_shown_without_the_folder_of_its_job():
+    reason = f"RunError: /very/long/path/jobs/{'0f' * 8}/training.parquet: cannot be written (No space left on device)."
+    assert room._short(reason) == "RunError: training.parquet: cannot be written (No space left on device)."
+
+
 @pytest.mark.parametrize(
     ("command", "code", "words"),
     [

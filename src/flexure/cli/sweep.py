@@ -1,6 +1,7 @@
 """``flexure sweep``: many runs, how far they are, what they found."""
 
 import math
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ __all__ = ["sweep"]
 _PAUSE = 1.0  # seconds between two looks at the folder
 _ROWS = 12  # of a kind in the live table
 _LENGTH = 90  # characters of a reason in a table
+_JOB = re.compile(r"\S*/jobs/[0-9a-f]{16}/")
 _MEASURED = {"error": "test error", "D": "D", "G": "G", "R": "R"}
 
 
@@ -46,6 +48,7 @@ def sweep(
 
     file, folder = _places(spec, out)
     if status:
+        _compare(file, folder)
         return _tell(folder)
     try:
         with _watched(folder) as progress:
@@ -65,6 +68,20 @@ def _places(spec: Path, out: Path | None) -> tuple[Path, Path]:
     if spec.is_dir():
         return spec / "sweep.yaml", out or spec
     return spec, out or default_folder(str(read_fields(spec)[0].get("name", spec.stem)))
+
+
+def _compare(file: Path, folder: Path) -> None:
+    """Say where a sweep file asks for what the folder does not have."""
+    from flexure.fleet import Sweep
+    from flexure.fleet.plan import plan
+
+    if file.parent == folder:
+        return
+    there, asked = {job.hash for job in Sweep.read(folder).jobs}, {job.hash for job in plan(file).jobs}
+    if missing := len(asked - there):
+        print(
+            f"note: {missing:,} of the {len(asked):,} runs in {file} are not in {folder}. Begin them without --status."
+        )
 
 
 def _tell(folder: Path) -> int:
@@ -168,6 +185,8 @@ def _table(found: "Result") -> Table:
 
 
 def _short(reason: str) -> str:
+    """The beginning of a reason, without the folder of the job it is the reason of."""
+    reason = _JOB.sub("", reason)
     return reason if len(reason) <= _LENGTH else f"{reason[:_LENGTH]} …"
 
 
