@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 import vl_convert
-from analysis.many import law, run
+from analysis.many import law, run, sensitivity
 
 from flexure.analysis.compare import compare
 from flexure.charts import chart
 from flexure.errors import ArgumentError
+from flexure.results import Run
 
 
 def rows_with(picture, *names) -> list[dict]:
@@ -44,6 +45,19 @@ def test_r_is_drawn_unless_something_else_is_asked_for():
     assert titles == ["Test error against D (smooth deformation)", "Correlation of test error with D, G, R"]
     with pytest.raises(ArgumentError, match=r"chart of compare: y='S' cannot be drawn. .*Valid: D, G, R, correlation"):
         chart(found, y="S")
+
+
+def test_the_title_names_what_bent_the_images():
+    moved = []
+    for one in law(6, exponent=0.5, scatter=0.2):
+        values = {name: float(one["sensitivity"][name][-1]) for name in "DGR"}
+        of_moves = sensitivity(values, settings={"transform": "LocalTranslation(periodic=True)"})
+        moved.append(Run(one.name, one.spec, {}, {**one.results, "sensitivity": of_moves}))
+    found = compare(moved)
+    assert chart(found, y="D").to_dict()["title"]["text"] == "Test error against D (local translation)"
+    mixed = compare([*moved[:3], *law(6, exponent=0.5, scatter=0.2)[3:]])
+    assert chart(mixed, y="D").to_dict()["title"]["text"] == "Test error against D (transform)"
+    assert any("measured alike: transform LocalTranslation(periodic=True) or None" in note for note in mixed.notes)
 
 
 def test_families_have_colors_and_corruption_levels_shapes_with_a_legend_each():

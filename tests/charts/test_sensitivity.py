@@ -87,7 +87,7 @@ def test_another_transform_and_rectified_noise_are_called_what_they_are():
     settings = {"match": "per_image", "transform": "LocalTranslation()", "noise": "rectified"}
     about = {**run().results["sensitivity"].provenance, "settings": settings}
     text = json.dumps(chart(result(provenance=about), y=["R", "D", "G"]).to_dict())
-    assert "R = 1: as sensitive to the transform as to rectified noise" in text
+    assert "R = 1: as sensitive to a local translation as to rectified noise" in text
     assert "smooth deformation" not in text and "same size" not in text
 
 

@@ -3,6 +3,7 @@ import hashlib
 import html
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -124,11 +125,24 @@ def test_many_runs_are_summed_up_with_their_shuffles(tmp_path):
 def test_a_transform_is_called_by_its_name_and_not_a_smooth_deformation(tmp_path):
     settings = {**provenance()["settings"], "transform": "LocalTranslation(<b>)", "noise": "rectified"}
     about = {**provenance(), "settings": settings}
-    page = page_of(run(result(provenance=about, notes=[])), to=tmp_path)
+    moved = replace(result(provenance=about, notes=[]), question="How far does it move?")
+    page = page_of(run(moved), to=tmp_path)
     words = words_of(page)
-    assert "The transform moves the output" in words and "A smooth deformation" not in words
+    assert "A local translation moves the output" in words and "smooth deformation" not in words
+    assert "the image is bent smoothly" not in words and "Deformation and noise" not in words
+    assert 'alt="image 17, transformed"' in page and "deformed" not in page.partition("<script")[0]
+    assert "transform LocalTranslation(" in words and "deformation" not in words.lower()
     assert "LocalTranslation(&lt;b&gt;)" in page and "LocalTranslation(<b>)" not in page
     assert "rectified; before that as large as that image" in words
+
+
+def test_a_transform_beside_smooth_deformations_is_not_called_one_of_them(tmp_path):
+    about = {**provenance(), "settings": {**provenance()["settings"], "transform": "LocalTranslation()"}}
+    moved = replace(result(provenance=about), question="How far does it move?")
+    words = words_of(page_of(run(), run(moved, name="moved"), to=tmp_path))
+    assert "The transform moves the output" in words and words.count("smooth") == 1  # in the question of the other
+    assert "How far does it move?" in words
+    assert "Deformation and noise" not in words and "transform none LocalTranslation()" in words
 
 
 def test_the_charts_of_a_panel_share_one_copy_of_the_table(tmp_path):

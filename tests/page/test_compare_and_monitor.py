@@ -2,6 +2,7 @@
 
 import html
 import re
+from dataclasses import replace
 
 import numpy as np
 from analysis.many import law, run
@@ -95,3 +96,12 @@ def test_five_trainings_make_a_table_and_three_maps(tmp_path):
 def test_a_monitor_without_a_panel_of_its_own_shows_its_table(tmp_path):
     words = words_of(tmp_path, of(monitored(probe="filters")))
     assert "pooling_index" in words
+
+
+def test_what_bent_the_images_is_named_while_a_network_learns(tmp_path):
+    one = monitored()
+    moved = replace(one, provenance={**one.provenance, "settings": {"transform": "LocalTranslation()"}})
+    assert "sensitivity to a smooth deformation" in words_of(tmp_path, of(one))
+    words = words_of(tmp_path, of(moved))
+    assert "sensitivity to a local translation" in words and "moved less by a local translation than by noise" in words
+    assert "smooth" not in words

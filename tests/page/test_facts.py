@@ -10,7 +10,7 @@ def test_the_measurement_is_told_in_words():
     rows = rows_of(one, one["sensitivity"])
     assert rows["images"] == "500" and rows["seed"] == "0" and rows["both act on"] == "the normalized input"
     assert rows["deformation"] == "nominal displacement 1 px, temperature 0.001132, cutoff 3, bilinear warp"
-    assert rows["noise"] == "as large as that image's deformation (equal norm)"
+    assert rows["noise"] == "as large as that image's change (equal norm)"
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ __all__ = ["compare"]
 QUESTION = "Which of D, G and R goes with the test error of these networks, and as which power?"
 _ERRORS = {"error": "share of wrong answers", "loss": "mean loss"}
 _ALIKE = (
+    "transform",
+    "noise",
     "displacement",
     "temperature",
     "cutoff",
@@ -246,6 +248,7 @@ def _origin(
         "specimen": {"name": f"{len(kept)} network{'' if len(kept) == 1 else 's'}"},
         "data": {"name": ", ".join(_data(runs)) or None, "n": None},
         "networks": [network.as_dict() for network in kept],
+        "transforms": sorted({_setting(_about(run), "transform") for run in runs if _about(run)}, key=str),
         "left_out": [{"name": name, "reason": reason} for name, reason in left_out],
         "versions": names,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -295,11 +298,16 @@ def _differing(runs: Sequence[Run]) -> list[str]:
     origins = [about for run in runs if (about := _about(run))]
     found = []
     for name in _ALIKE:
-        values = {_words((about.get("settings") or {}).get(name)) for about in origins}
+        values = {_words(_setting(about, name)) for about in origins}
         if len(values) > 1:
             found.append(f"{name} {' or '.join(sorted(values))}")
     sets = {_words((about.get("data") or {}).get("hash")) for about in origins}
     return found + ([f"{len(sets)} different sets of images ({', '.join(_data(runs))})"] if len(sets) > 1 else [])
+
+
+def _setting(about: Mapping[str, Any], name: str) -> Any:
+    """A setting of a sensitivity; those that older results lack were not to be set then."""
+    return (about.get("settings") or {}).get(name, {"noise": "sphere"}.get(name))
 
 
 def _words(value: Any) -> str:

@@ -10,6 +10,7 @@ from flexure.charts.asked import asked
 from flexure.charts.records import column, distinct
 from flexure.charts.scales import Z95, LogAxis, log_axis
 from flexure.charts.theme import INK, MUTED, color_scale, configured, legend_if, shape_scale, stacked
+from flexure.charts.words import bend_of
 from flexure.results import Result
 
 __all__ = ["CORRELATION", "draw", "levels", "quantities"]
@@ -17,7 +18,7 @@ __all__ = ["CORRELATION", "draw", "levels", "quantities"]
 CORRELATION = "correlation"
 _WIDTH, _HEIGHT = 560, 340
 _TITLES = {
-    "D": "Test error against D (smooth deformation)",
+    "D": "Test error against D ({bend})",
     "G": "Test error against G (noise)",
     "R": "Test error against R = D / G",
 }
@@ -76,7 +77,10 @@ def _scatter(results: Sequence[Result], labels: Sequence[str], name: str, legend
     layers = [*_fits(lines, scales, groups), *_crosses(rows, scales, (x, y), color)]
     layers.append(_dots(rows, scales, groups, color, legend))
     remarks = ["Bars and bands: 95 % intervals.", *dict.fromkeys([*x.remarks, *y.remarks])]
-    title = alt.TitleParams(_TITLES.get(name, f"Test error against {name}"), subtitle=[" ".join(remarks)])
+    transforms = [transform for result in results for transform in result.provenance.get("transforms") or [None]]
+    bend = bend_of([{"transform": transform} for transform in transforms]).partition(" ")[2]
+    words = _TITLES.get(name, f"Test error against {name}").replace("{bend}", bend)
+    title = alt.TitleParams(words, subtitle=[" ".join(remarks)])
     return alt.layer(*layers, title=title).properties(width=_WIDTH, height=_HEIGHT)
 
 

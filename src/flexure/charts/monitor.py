@@ -13,6 +13,7 @@ from flexure.charts.records import column, distinct
 from flexure.charts.scales import Z95, log_axis
 from flexure.charts.theme import STROKE, color_scale, configured, legend_if, stacked
 from flexure.charts.training import thinned
+from flexure.charts.words import bend_of
 from flexure.results import Result
 
 __all__ = ["KINDS", "LAYERS", "Kind", "draw", "moments"]
@@ -30,7 +31,7 @@ class Kind:
     """What can be drawn of the monitored results of one probe.
 
     Attributes:
-        curves: Quantities with a curve over steps and the heading of each.
+        curves: Quantities with a curve over steps and the heading of each, ``{bend}`` for what bent the images.
         mapped: Quantity that is mapped over layers and steps, or empty.
         heading: Heading of that map.
         around: Value about which its colors diverge, drawn on a log scale; None for a plain scale.
@@ -46,7 +47,7 @@ KINDS: Mapping[str, Kind] = {
     "monitor_sensitivity": Kind(
         {
             "R": "R = D / G at the output, while it learns",
-            "D": "D at the output: sensitivity to a smooth deformation",
+            "D": "D at the output: sensitivity to {bend}",
             "G": "G at the output: sensitivity to noise",
         },
         mapped="R",
@@ -92,7 +93,10 @@ def draw(
                 _map(result, label, kind, len(results) > 1) for result, label in zip(results, labels, strict=True)
             ]
         else:
-            panels.append(_curve(results, labels, name, kind.curves[name], legend and not panels))
+            heading = kind.curves[name].format(
+                bend=bend_of([dict(one.provenance.get("settings") or {}) for one in results])
+            )
+            panels.append(_curve(results, labels, name, heading, legend and not panels))
     picture = stacked(panels)
     return configured(picture.resolve_scale(color="independent") if len(panels) > 1 else picture)
 

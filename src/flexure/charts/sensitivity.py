@@ -23,6 +23,7 @@ from flexure.charts.theme import (
     shape_scale,
     stacked,
 )
+from flexure.charts.words import bend_of
 from flexure.results import Result
 
 __all__ = ["QUANTITIES", "draw", "words_of"]
@@ -79,7 +80,7 @@ def draw(
 
 def words_of(settings: Sequence[dict[str, Any]]) -> dict[str, str]:
     """What to call, over all these measurements, what was done to the images: ``bend`` and ``noise``."""
-    bend = "the transform" if any(one.get("transform") for one in settings) else "a smooth deformation"
+    bend = bend_of(settings)
     laws = {one.get("noise") or "sphere" for one in settings}
     sizes = {one.get("match") for one in settings}
     noise = "noise of a fixed size" if sizes == {"fixed"} else "noise of the same size"

@@ -14,7 +14,7 @@ __all__ = ["Samples", "lattice", "png", "samples"]
 _LARGEST = 112
 _CELLS = 8
 _POINTS = 25
-_ROWS = {"sample_image": "original", "sample_deformed": "deformed", "sample_noisy": "with noise"}
+_ROWS = {"sample_image": "original", "sample_deformed": "{bent}", "sample_noisy": "with noise"}
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Samples:
         magnified: How many times larger than true the lattices draw the displacement.
         index: Index of each image in the full set.
         remarks: What was done to make the values visible.
+        bent: What to call images that were bent.
     """
 
     rows: list[tuple[str, list[str]]]
@@ -36,10 +37,14 @@ class Samples:
     magnified: int
     index: list[int]
     remarks: list[str]
+    bent: str = "deformed"
 
 
-def samples(arrays: Mapping[str, np.ndarray], bounds: Any, budget: int) -> Samples | None:
-    """As many of a result's sample images as fit into ``budget`` bytes, at least one; None where it has none."""
+def samples(arrays: Mapping[str, np.ndarray], bounds: Any, budget: int, bent: str = "deformed") -> Samples | None:
+    """As many of a result's sample images as fit into ``budget`` bytes, at least one; None where it has none.
+
+    ``bent`` is what to call images that were.
+    """
     found = {name: np.nan_to_num(arrays[name]) for name in _ROWS if name in arrays and len(arrays[name])}
     if "sample_image" not in found:
         return None
@@ -52,10 +57,9 @@ def samples(arrays: Mapping[str, np.ndarray], bounds: Any, budget: int) -> Sampl
     magnified = _magnification(field, min(height, width) / _CELLS)
     index = arrays.get("sample_index", np.arange(count))[:count]
     remarks = _remarks(found, low, high, count)
-    labelled = [(_ROWS[name], uris[:count]) for name, uris in zip(found, rows, strict=True)]
-    return Samples(
-        labelled, [lattice(f * magnified) for f in field], (width, height), magnified, index.tolist(), remarks
-    )
+    labelled = [(_ROWS[name].format(bent=bent), uris[:count]) for name, uris in zip(found, rows, strict=True)]
+    lattices = [lattice(one * magnified) for one in field]
+    return Samples(labelled, lattices, (width, height), magnified, index.tolist(), remarks, bent)
 
 
 def _range(images: np.ndarray, bounds: Any) -> tuple[float, float]:

@@ -9,7 +9,9 @@ from flexure.charts.monitor import KINDS, LAYERS, moments
 from flexure.charts.records import column
 from flexure.charts.theme import colors
 from flexure.charts.training import thinned
+from flexure.charts.words import bend_of
 from flexure.page.embed import Picture, picture, pictures
+from flexure.page.facts import settings_of
 from flexure.page.numbers import Number, interval, number
 from flexure.results import MEASURED, Result
 
@@ -74,6 +76,7 @@ class Contents:
     pictures: list[Picture]
     maps: list[Picture]
     tables: list[Table]
+    bend: str
 
 
 def contents(results: Sequence[Result], labels: Sequence[str]) -> Contents:
@@ -95,6 +98,7 @@ def contents(results: Sequence[Result], labels: Sequence[str]) -> Contents:
         pictures=[*curves, *maps],
         maps=maps,
         tables=[_table(result, label, names) for result, label in zip(results, labels, strict=True)],
+        bend=bend_of([settings_of(result) for result in results]),
     )
 
 

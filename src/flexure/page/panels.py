@@ -84,7 +84,7 @@ def _panel(probe: str, runs: Sequence[tuple[str, Run]]) -> Panel:
     setups = [rows_of(run, result) for (_, run), result in zip(runs, results, strict=True)]
     return Panel(
         probe=probe,
-        question=results[0].question,
+        question=" ".join(dict.fromkeys(result.question for result in results)),
         template=template,
         content=content,
         pictures=getattr(content, "pictures", []),
@@ -100,7 +100,8 @@ def _panel(probe: str, runs: Sequence[tuple[str, Run]]) -> Panel:
 
 def _setup(setups: Sequence[Mapping[str, str]], has_settings: bool) -> list[tuple[str, list[str]]]:
     """The lines of the table; where settings were recorded, what they are silent about does not apply to the probe."""
-    lines = [(label, [setup[label] for setup in setups]) for label in setups[0]]
+    labels = dict.fromkeys(label for setup in setups for label in setup)
+    lines = [(label, [setup.get(label, "none") for setup in setups]) for label in labels]
     return [(label, told) for label, told in lines if not has_settings or set(told) != {NOT_RECORDED}]
 
 

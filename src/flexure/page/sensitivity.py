@@ -10,6 +10,7 @@ from flexure.charts.records import GIVEN, WEIGHTS, column
 from flexure.charts.scales import Z95
 from flexure.charts.sensitivity import words_of
 from flexure.charts.theme import colors
+from flexure.charts.words import bent_of
 from flexure.page.embed import Picture, pictures
 from flexure.page.facts import settings_of, shared_settings
 from flexure.page.images import Samples, samples
@@ -195,7 +196,8 @@ def _same_samples(one: Result, other: Result) -> bool:
 
 
 def _samples(result: Result, budget: int) -> Samples | None:
-    return samples(result.arrays, (result.provenance.get("specimen") or {}).get("bounds"), budget)
+    bounds = (result.provenance.get("specimen") or {}).get("bounds")
+    return samples(result.arrays, bounds, budget, bent_of([settings_of(result)]))
 
 
 def _table(result: Result, label: str) -> Table:
