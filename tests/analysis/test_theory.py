@@ -67,6 +67,12 @@ def test_so_they_are_in_two_dimensions(kernel, stride):
         assert (table[f"{name}_log_ratio"].abs() <= 4 * table[f"{name}_log_ratio_se"]).all()
 
 
+def test_a_power_of_none_has_no_sign(ring):
+    net = constant(3, 2, depth=4, dimensions=1)
+    notes = path_theory(measured(net, ring), ring, kernels=net.kernels, strides=net.strides).notes
+    assert notes[0].endswith("; 0 in the limit of many layers.")
+
+
 def test_a_network_of_random_filters_is_not(ring):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

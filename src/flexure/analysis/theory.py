@@ -231,7 +231,7 @@ def _limits(kernels: Sequence[int], strides: Sequence[int]) -> dict[str, float]:
     if len(set(kernels)) > 1 or len(set(strides)) > 1 or kernels[0] < 2:
         return {}
     alpha = decay_exponent(kernels[0], strides[0])
-    return {"D": -alpha, "G": 1.0, "R": -alpha - 1}
+    return {"D": 0.0 - alpha, "G": 1.0, "R": -alpha - 1}  # no minus before a zero
 
 
 def _sentence(row: Mapping[str, Any]) -> str:
