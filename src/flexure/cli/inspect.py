@@ -7,7 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 import flexure
-from flexure.cli.root import MODEL, Classes, Size, Trust, Weights, app, flag
+from flexure.cli import flags
+from flexure.cli.root import app, flag
 from flexure.cli.show import as_table, numbers, page, stdout
 
 __all__ = ["doctor", "layers", "report"]
@@ -15,15 +16,15 @@ __all__ = ["doctor", "layers", "report"]
 
 @app.command
 def layers(
-    model: Annotated[str, MODEL],
+    model: Annotated[str, flags.MODEL],
     /,
     *,
-    weights: Weights = None,
-    image_size: Size = None,
+    weights: flags.Weights = None,
+    image_size: flags.Size = None,
     shape: Annotated[str | None, flag("Shape of an input, as C×H×W (3x224x224).", "what the network tells")] = None,
     blocks: Annotated[bool, flag("List the modules that hold others, instead of the ops.")] = False,
-    num_classes: Classes = None,
-    trust: Trust = False,
+    num_classes: flags.Classes = None,
+    trust: flags.Trust = False,
 ) -> None:
     """List every op of a network, with what can be measured there, and why the rest cannot."""
     size, form = numbers("--image-size", image_size, 1, 2), numbers("--shape", shape, 3)

@@ -1,13 +1,13 @@
-"""The program's root, which every command hangs on, and the flags that several of them have."""
+"""The program's root, which every command hangs on, and what its flags are made with."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from cyclopts import App, Parameter
 from rich.text import Text
 
 import flexure
 
-__all__ = ["MODEL", "Classes", "Names", "Normalization", "Size", "Trust", "Weights", "app", "flag"]
+__all__ = ["Names", "app", "flag"]
 
 Names = list[str] | None
 
@@ -27,11 +27,3 @@ app = App(
 def flag(help: str, default: str = "", **more: Any) -> Parameter:
     """A flag that is None where it is not given; ``default`` is what the help says happens then."""
     return Parameter(help=help, show_default=(lambda _: default) if default else False, **more)
-
-
-MODEL = flag("timm:NAME, torchvision:NAME, FILE.py:FACTORY, FILE.pt2, or one of our nets (resnet20).")
-Weights = Annotated[str | None, flag("A .safetensors, or a .pt, .pth, .ckpt without pickled code; or pretrained.")]
-Size = Annotated[str | None, flag("Bring images to N×N (224) or H×W (224x320).", "what the network was made for")]
-Normalization = Annotated[str | None, flag("cifar10, imagenet, none, or MEAN/STD.", "what the network brings")]
-Classes = Annotated[int | None, flag("Outputs of the network, where that can be chosen.")]
-Trust = Annotated[bool, flag("Open an exported program (.pt2), which may run code that is in it.")]

@@ -1,18 +1,15 @@
 """``flexure train``: train a network, measure what it has become, draw the page."""
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import yaml
 
-from flexure.cli.root import Classes, Names, Normalization, Size, Trust, app, flag
-from flexure.cli.show import numbers, say, show, stderr
-from flexure.cli.watch import Watch
+from flexure.cli import flags
+from flexure.cli.carry_out import carry_out
+from flexure.cli.root import Names, app, flag
+from flexure.cli.show import numbers
 from flexure.errors import ArgumentError
-
-if TYPE_CHECKING:
-    from flexure.runs.training_request import TrainingRequest
 
 __all__ = ["train"]
 
@@ -20,7 +17,7 @@ __all__ = ["train"]
 @app.command
 def train(
     net: Annotated[str | None, flag("One of our nets (small_cnn, LeNet, VGG11bn), timm:NAME, FILE.py:FACTORY.")] = None,
-    data: Annotated[str | None, flag("digits, mnist, cifar10, folder:PATH, hub:NAME, …")] = None,
+    data: flags.Data = None,
     /,
     *,
     epochs: Annotated[int | None, flag("Passes over the training images.", "20")] = None,
@@ -35,15 +32,15 @@ def train(
     precision: Annotated[str | None, flag("float32, bfloat16 or float16.", "float32")] = None,
     width: Annotated[float | None, flag("Factor on the channels of our nets.", "1")] = None,
     weights: Annotated[str | None, flag("Weights to start from.", "fresh ones")] = None,
-    root: Annotated[str | None, flag("Folder in which data sets lie.", "~/data")] = None,
+    root: flags.Root = None,
     limit: Annotated[int | None, flag("Train on a seeded, class-balanced sample of this size.", "all images")] = None,
     test_limit: Annotated[int | None, flag("The same for the test images.", "all images")] = None,
     hold_out: Annotated[float | None, flag("Test on this share of the training images.", "own test images")] = None,
-    image_size: Size = None,
-    normalize: Normalization = None,
-    num_classes: Classes = None,
-    seed: Annotated[int | None, flag("Every random number follows from it.", "0")] = None,
-    device: Annotated[str | None, flag("auto, cpu, cuda, cuda:1, …", "auto")] = None,
+    image_size: flags.Size = None,
+    normalize: flags.Normalization = None,
+    num_classes: flags.Classes = None,
+    seed: flags.Seed = None,
+    device: flags.Device = None,
     threads: Annotated[int | None, flag("CPU threads.", "what torch chooses")] = None,
     measure: Annotated[str | None, flag("Weights to measure at the end: last, best or none.", "last")] = None,
     probe: Annotated[
@@ -54,9 +51,9 @@ def train(
     settings: Annotated[
         Names, flag("FIELD=VALUE, FIELD.PART=VALUE or PROBE.OPTION=VALUE.", name="--set", consume_multiple=True)
     ] = None,
-    config: Annotated[Path | None, flag("YAML file with all this, such as a run's spec.yaml; flags win.")] = None,
-    trust: Trust = False,
-    download: Annotated[bool, flag("Fetch a data set that is not under --root.")] = False,
+    config: flags.Config = None,
+    trust: flags.Trust = False,
+    download: flags.Download = False,
 ) -> int:
     """Train a network and measure it before and after; write a run folder and one page.
 
@@ -94,37 +91,8 @@ def train(
         "download": download or None,
     }
     given = {name: value for name, value in fields.items() if value is not None}
-    return _carry_out(
-        training_request(given, probes=probe or (), settings=settings or (), config=config, out=out, resume=resume)
-    )
-
-
-def _carry_out(asked: "TrainingRequest") -> int:
-    """Train and measure, tell how it goes, draw the page of what there is."""
-    from flexure.runs.examine import IncompleteRunError
-
-    watch = Watch(stderr())
-    try:
-        done = asked.carry_out(progress=watch, say=say)
-    except KeyboardInterrupt:
-        _explain_stop(asked.out)
-        raise
-    except IncompleteRunError as wrong:
-        print(f"flexure: {wrong}", file=sys.stderr)
-        show(wrong.run)
-        return 1
-    finally:
-        watch.close()
-    show(done)
-    return 0
-
-
-def _explain_stop(folder: Path) -> None:
-    if (folder / "spec.yaml").is_file():
-        from flexure.runs.environment import command_line
-
-        again = command_line(["flexure", "train", "--out", str(folder), "--resume"])
-        print(f"stopped; what is finished is in {folder}. Go on with: {again}", file=sys.stderr)
+    asked = training_request(given, probes=probe or (), settings=settings or (), config=config, out=out, resume=resume)
+    return carry_out(asked, "train")
 
 
 def _choice(name: str, text: str | None) -> Any:
