@@ -8,7 +8,7 @@ import altair as alt
 from flexure.charts.asked import asked
 from flexure.charts.records import column
 from flexure.charts.scales import Z95, short
-from flexure.charts.theme import UPRIGHT, color_scale, configured, legend_if, stacked
+from flexure.charts.theme import UPRIGHT, color_scale, configured, legend_of, stacked
 from flexure.results import Result
 
 __all__ = ["QUANTITIES", "draw"]
@@ -65,7 +65,7 @@ def _panel(rows: Rows, runs: list[str], name: str, legend: bool) -> Any:
         measured=f"{is_known} ? format(datum.{name}, '.4~g') + ' ± ' + "
         f"format(datum.{name}_se, '.2~g') : 'not measured'",
     )
-    base = base.encode(x=_x(levels, runs), color=_color(runs, legend and len(runs) > 1 and len(levels) > 1))
+    base = base.encode(x=_x(levels, runs), color=_color(runs, legend and len(levels) > 1))
     look = alt.Axis(title=name, grid=True, **UPRIGHT)
     scale = alt.Scale(zero=True, nice=True)
     bars = base.mark_rule(strokeWidth=1.4).encode(y=alt.Y("low:Q", scale=scale, axis=look), y2="high:Q")
@@ -91,7 +91,7 @@ def _named(level: float) -> str:
 
 
 def _color(runs: list[str], legend: bool) -> alt.Color:
-    return alt.Color("run:N", scale=color_scale(runs), legend=legend_if(legend, symbolType="circle"))
+    return alt.Color("run:N", scale=color_scale(runs), legend=legend_of(runs if legend else [], symbolType="circle"))
 
 
 def _tooltip(name: str) -> list[alt.Tooltip]:

@@ -9,7 +9,7 @@ import numpy as np
 from flexure.charts.asked import asked
 from flexure.charts.records import column, distinct
 from flexure.charts.scales import Z95, LogAxis, log_axis
-from flexure.charts.theme import INK, MUTED, color_scale, configured, legend_if, shape_scale, stacked
+from flexure.charts.theme import INK, MUTED, color_scale, configured, legend_of, shape_scale, stacked
 from flexure.charts.words import bend_of
 from flexure.results import Result
 
@@ -165,7 +165,7 @@ def _dots(rows: Rows, scales: dict[str, Any], groups: list[str], color: alt.Colo
         "symbolOpacity": 1,
         "orient": "bottom",
     }
-    look = legend_if(legend and len(groups) > 1, **gray)
+    look = legend_of(groups if legend else [], **gray)
     shape = alt.Shape("group:N", scale=shape_scale(groups), legend=look)
     facts = [alt.Tooltip(f"{name}:N") for name in ("name", "architecture", "seed", "corruption")]
     numbers = [alt.Tooltip(f"{name}:Q", format=".4~g") for name in ("x", "x_se", "error", "error_se")]
@@ -181,7 +181,7 @@ def _dots(rows: Rows, scales: dict[str, Any], groups: list[str], color: alt.Colo
 
 def _color(rows: Rows, legend: bool) -> alt.Color:
     families = sorted({row["family"] for row in rows})
-    look = legend_if(legend and len(families) > 1, symbolType="circle", symbolOpacity=1)
+    look = legend_of(families if legend else [], symbolType="circle", symbolOpacity=1)
     return alt.Color("family:N", scale=color_scale(families), legend=look)
 
 
@@ -193,7 +193,7 @@ def _correlations(results: Sequence[Result], labels: Sequence[str], legend: bool
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         x=alt.X("corruption:O", sort=levels(results), axis=sides, scale=alt.Scale(paddingInner=0.7)),
         xOffset=alt.XOffset("quantity:N", sort=names),
-        color=alt.Color("quantity:N", scale=color_scale(names), legend=legend_if(legend)),
+        color=alt.Color("quantity:N", scale=color_scale(names), legend=legend_of(names if legend else [])),
         detail="run:N",
     )
     look = alt.Axis(title="ρ", titleAngle=0, values=[-1, -0.5, 0, 0.5, 1], format="~g")

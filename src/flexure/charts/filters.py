@@ -11,7 +11,7 @@ from flexure.charts.depth import FITTING, Depth, depth_of
 from flexure.charts.records import GIVEN, INITIALIZED, column, distinct
 from flexure.charts.scales import Z95
 from flexure.charts.spectra import spectra
-from flexure.charts.theme import INK, MUTED, STROKE, color_scale, configured, dimmed, legend_if, stacked
+from flexure.charts.theme import INK, MUTED, STROKE, color_scale, configured, dimmed, legend_of, stacked
 from flexure.results import MEASURED, Result
 
 __all__ = ["QUANTITIES", "draw"]
@@ -134,7 +134,7 @@ def _over_depth(rows: Rows, depth: Depth, name: str, picks: dict[str, alt.Parame
     shown = list(picks.values())
     base = _computed(alt.Chart(alt.InlineData(values=rows)), name).encode(x=depth.channel)
     runs = distinct(rows, "run")
-    scale, look = color_scale(runs), legend_if(legend and len(runs) > 1, **STROKE)
+    scale, look = color_scale(runs), legend_of(runs if legend else [], **STROKE)
     base = base.encode(color=alt.Color("run:N", scale=scale, legend=look), detail="weights:N")
     bounds = {"y": alt.Y("low:Q", **axis), "y2": "high:Q"}
     band = base.mark_area(clip=True).encode(**bounds, opacity=dimmed(shown, 0.15, 0.02))
@@ -190,7 +190,7 @@ def _null(rows: Rows, depth: Depth, axis: dict[str, Any]) -> alt.Chart:
 
 def _dash(rows: Rows, legend: bool) -> alt.StrokeDash:
     scale = alt.Scale(domain=[GIVEN, INITIALIZED], range=[[1, 0], [5, 3]])
-    look = legend_if(legend and len(distinct(rows, "weights")) > 1, symbolStrokeColor=MUTED, **STROKE)
+    look = legend_of(distinct(rows, "weights") if legend else [], symbolStrokeColor=MUTED, **STROKE)
     return alt.StrokeDash("weights:N", scale=scale, legend=look)
 
 

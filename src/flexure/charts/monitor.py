@@ -11,7 +11,7 @@ from flexure.charts.asked import asked
 from flexure.charts.depth import ticks
 from flexure.charts.records import column, distinct
 from flexure.charts.scales import Z95, log_axis
-from flexure.charts.theme import STROKE, color_scale, configured, legend_if, stacked
+from flexure.charts.theme import STROKE, color_scale, configured, legend_of, stacked
 from flexure.charts.training import thinned
 from flexure.charts.words import bend_of
 from flexure.results import Result
@@ -119,7 +119,7 @@ def _curve(results: Sequence[Result], labels: Sequence[str], name: str, heading:
     axis = log_axis([row["value"] for row in rows], [row["se"] for row in rows])
     y = axis.channel(title=None)
     runs = distinct(rows, "run")
-    stroke = legend_if(legend and len(runs) > 1, **STROKE)
+    stroke = legend_of(runs if legend else [], **STROKE)
     base = alt.Chart(alt.InlineData(values=rows)).transform_calculate(
         shown="isValid(datum.value) && datum.value > 0 ? datum.value : null",
         low=f"isValid(datum.se) && datum.value > 0 ? max({axis.low!r}, datum.value - {Z95} * datum.se) : null",

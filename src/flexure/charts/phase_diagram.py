@@ -18,7 +18,7 @@ from flexure.charts.theme import (
     UPRIGHT,
     color_scale,
     configured,
-    legend_if,
+    legend_of,
     shape_scale,
     stacked,
 )
@@ -251,7 +251,7 @@ def _computed(chart: alt.Chart, name: str, axis: LogAxis) -> alt.Chart:
 
 def _color(rows: Rows, by: str, legend: bool, channel: type = alt.Color) -> Any:
     names = distinct(rows, by)
-    look = legend_if(legend and len(names) > 1, **(STROKE if by == "run" else _POINT))
+    look = legend_of(names if legend else [], **(STROKE if by == "run" else _POINT))
     return channel(f"{by}:N", scale=color_scale(names), legend=look)
 
 
@@ -259,7 +259,7 @@ def _dash(rows: Rows, legend: bool) -> alt.StrokeDash:
     names = distinct(rows, "series")
     patterns = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
     scale = alt.Scale(domain=names, range=[patterns[i % len(patterns)] for i in range(len(names))])
-    look = legend_if(legend and len(names) > 1, symbolStrokeColor=MUTED, **_POINT)
+    look = legend_of(names if legend else [], symbolStrokeColor=MUTED, **_POINT)
     return alt.StrokeDash("series:N", scale=scale, legend=look)
 
 

@@ -19,7 +19,7 @@ from flexure.charts.theme import (
     color_scale,
     configured,
     dimmed,
-    legend_if,
+    legend_of,
     shape_scale,
     stacked,
 )
@@ -181,21 +181,21 @@ def _curves(
 
 def _color(rows: Rows, legend: bool, channel: type = alt.Color) -> Any:
     runs = distinct(rows, "run")
-    return channel("run:N", scale=color_scale(runs), legend=legend_if(legend and len(runs) > 1, **STROKE))
+    return channel("run:N", scale=color_scale(runs), legend=legend_of(runs if legend else [], **STROKE))
 
 
 def _dash(rows: Rows, legend: bool) -> alt.StrokeDash:
     found = distinct(rows, "weights")
     names = [name for name in WEIGHTS if name in found] or [GIVEN]
     scale = alt.Scale(domain=names, range=_DASHES[: len(names)])
-    look = legend_if(legend and len(names) > 1, symbolStrokeColor=MUTED, **STROKE)
+    look = legend_of(names if legend else [], symbolStrokeColor=MUTED, **STROKE)
     return alt.StrokeDash("weights:N", scale=scale, legend=look)
 
 
 def _shape(rows: Rows, legend: bool) -> alt.Shape:
     kinds = [str(kind) for kind, _ in Counter(row["kind"] for row in rows).most_common()]
     gray = {"symbolFillColor": MUTED, "symbolStrokeColor": MUTED, "symbolOpacity": 1, "orient": "bottom"}
-    return alt.Shape("kind:N", scale=shape_scale(kinds), legend=legend_if(legend and len(kinds) > 1, **gray))
+    return alt.Shape("kind:N", scale=shape_scale(kinds), legend=legend_of(kinds if legend else [], **gray))
 
 
 def _tooltip() -> list[alt.Tooltip]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from flexure.charts.records import column
 from flexure.charts.scales import Z95, LogAxis, log_axis
-from flexure.charts.theme import INK, MUTED, VIRIDIS, legend_if
+from flexure.charts.theme import INK, MUTED, VIRIDIS, legend_of
 from flexure.results import Result
 
 __all__ = ["TITLE", "spectra"]
@@ -113,5 +113,8 @@ def _color(rows: Rows, legend: bool) -> alt.Color:
         return alt.Color("depth:Q", scale=alt.Scale(range=VIRIDIS[2:3] * 2, domain=[0, 1]), legend=None)
     shown = sorted({round(part * last / 4) for part in range(5)})
     words = {str(depth): names[depth] for depth in shown}
-    look = legend_if(legend, values=shown, labelExpr=f"{words}[datum.value]", symbolType="circle", symbolOpacity=1)
+    look = legend_of(
+        list(words.values()) if legend else [], values=shown, labelExpr=f"{words}[datum.value]", symbolType="circle",
+        symbolOpacity=1,
+    )  # fmt: skip
     return alt.Color("depth:Q", scale=alt.Scale(range=VIRIDIS, domain=[0, last]), legend=look)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import reduce
+from itertools import accumulate
 from operator import and_
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 __all__ = [
     "INK", "LINE", "MUTED", "STROKE", "UPRIGHT", "VIRIDIS", "color_scale", "colors", "configured", "dimmed",
-    "legend_if", "shape_scale", "stacked",
+    "legend_of", "shape_scale", "stacked",
 ]  # fmt: skip
 
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
@@ -24,6 +25,7 @@ SHAPES = [
     "M-1,-.4H1V.4H-1Z", "M-.4,-1H.4V1H-.4Z", "M0,-1L.95,-.31L.59,.81L-.59,.81L-.95,-.31Z",
 ]  # fmt: skip
 
+_COLUMNS = 12  # of a legend
 STROKE: dict[str, Any] = {"symbolType": "stroke", "symbolSize": 420, "symbolStrokeWidth": 2.2, "symbolOpacity": 1}
 """Entries of a legend of lines."""
 UPRIGHT: dict[str, Any] = {"titleAngle": 0, "titleAlign": "right", "titleY": -8, "titleX": -8}
@@ -54,9 +56,14 @@ def shape_scale(names: list[str]) -> alt.Scale:
     return alt.Scale(domain=names, range=[SHAPES[i % len(SHAPES)] for i in range(len(names))])
 
 
-def legend_if(is_shown: bool, **look: Any) -> alt.Legend | None:
-    """A legend without a title, in as many columns as there is room for; None where it is not shown."""
-    return alt.Legend(title=None, columns=alt.expr("max(2, floor(width / 112))"), **look) if is_shown else None
+def legend_of(names: Sequence[str], **look: Any) -> alt.Legend | None:
+    """A legend without a title, in as many columns of these names as fit; None where there is no choice."""
+    if len(names) < 2:
+        return None
+    room = [6.5 * min(len(name), 23) + 37 for name in names]  # pixels, with the symbol; longer names are cut
+    needed = [sum(max(room[i::count]) for i in range(count)) for count in range(2, min(len(names), _COLUMNS) + 1)]
+    fitting = [f"(width >= {width:.0f} ? 1 : 0)" for width in accumulate(needed, max)]
+    return alt.Legend(title=None, columns=alt.expr(" + ".join(["1", *fitting])), **look)
 
 
 def dimmed(picks: Sequence[alt.Parameter], full: float, faint: float) -> Any:

@@ -8,7 +8,7 @@ import altair as alt
 from flexure.charts.asked import asked
 from flexure.charts.records import column
 from flexure.charts.scales import Z95, LogAxis, log_axis
-from flexure.charts.theme import UPRIGHT, color_scale, configured, legend_if, stacked
+from flexure.charts.theme import UPRIGHT, color_scale, configured, legend_of, stacked
 from flexure.results import Result
 
 __all__ = ["QUANTITIES", "draw"]
@@ -50,7 +50,7 @@ def _panel(results: Sequence[Result], labels: Sequence[str], name: str, legend: 
     size = log_axis([row["A"] for row in rows], [None] * len(rows))
     axis = log_axis([row[end] for row in rows for end in ("value", "path")],
                     [se for row in rows for se in (row["se"], None)])  # fmt: skip
-    look = legend_if(legend and len(labels) > 1, symbolType="circle", symbolOpacity=1)
+    look = legend_of(labels if legend else [], symbolType="circle", symbolOpacity=1)
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         x=alt.X("A:Q", **size.channel(title="A: pixels that a unit effectively sees")),
         color=alt.Color("run:N", scale=color_scale(list(labels)), legend=look),

@@ -9,7 +9,7 @@ import numpy as np
 from flexure.charts.asked import asked
 from flexure.charts.records import column, distinct
 from flexure.charts.scales import Z95, log_axis
-from flexure.charts.theme import MUTED, STROKE, color_scale, configured, dimmed, legend_if, stacked
+from flexure.charts.theme import MUTED, STROKE, color_scale, configured, dimmed, legend_of, stacked
 from flexure.results import Result
 
 __all__ = ["QUANTITIES", "TEST", "TRAINING", "draw", "thinned"]
@@ -112,7 +112,7 @@ def _panel(rows: Rows, name: str, unit: str, left_out: bool, picks: dict[str, al
     shown = [row for row in rows if name != "lr" or row["images"] == TRAINING]
     y, remarks = _y(shown, name)
     runs = distinct(rows, "run")
-    look = legend_if(legend and len(runs) > 1, **STROKE)
+    look = legend_of(runs if legend else [], **STROKE)
     base = alt.Chart(alt.InlineData(values=shown)).encode(
         x=_x(rows), color=alt.Color("run:N", scale=color_scale(runs), legend=look), detail="images:N"
     )
@@ -175,7 +175,7 @@ def _dash(rows: Rows, legend: bool) -> alt.StrokeDash:
     found = distinct(rows, "images")
     names = [name for name in (TEST, TRAINING) if name in found] or [TRAINING]
     dashes = [[1, 0], [4, 3]][-len(names) :] if len(names) > 1 else [[1, 0]]
-    look = legend_if(legend and len(names) > 1, symbolStrokeColor=MUTED, **STROKE)
+    look = legend_of(names if legend else [], symbolStrokeColor=MUTED, **STROKE)
     return alt.StrokeDash("images:N", scale=alt.Scale(domain=names, range=dashes), legend=look)
 
 
