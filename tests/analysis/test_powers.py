@@ -95,7 +95,8 @@ def test_points_exactly_on_a_line_warn_nobody(seed):
     u = rng.normal(size=rng.integers(3, 12))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fit(np.exp(u), 0.2 * np.exp(rng.choice([0.5, 1, -1, 2]) * u), resamples=100, seed=0)
+        found = fit(np.exp(u), 0.2 * np.exp(rng.choice([0.5, 1, -1, 2]) * u), resamples=100, seed=0)
+    assert abs(found.correlation) == pytest.approx(1) and np.isfinite(found.exponent_se)
 
 
 def test_order_and_units_of_the_points_change_nothing_but_the_prefactor():

@@ -254,7 +254,7 @@ def test_a_training_that_is_resumed_continues_its_series(tmp_path, stop, monkeyp
         fit(net(), images(), epochs=3, lr=0.1, batch_size=4, callbacks=[first], saved=saved, progress=stopped)
     count = counted(monkeypatch)
     resumed = train(tmp_path / "one", saved)
-    assert count == ([6, 8, 9] if stop == 5 else [4, 6, 8, 9])[-len(count) :] and 0 not in count
+    assert count == [6, 8, 9]
     pd.testing.assert_frame_equal(numbers(gather(tmp_path / "one", "sensitivity")), numbers(resumed.result()))
     whole = train(None, None)
     pd.testing.assert_frame_equal(numbers(resumed.result()), numbers(whole.result()))
