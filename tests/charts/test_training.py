@@ -63,6 +63,22 @@ def test_a_long_training_is_thinned_to_what_can_be_seen_and_says_so():
     assert thinned(1) == [0]
 
 
+def test_tests_between_many_epochs_are_all_drawn_while_they_are_few():
+    result = history(epochs=5_000)
+    result.table.loc[result["epoch"] % 700 != 0, "test_n"] = 0
+    tested = [row["x"] for row in values(chart(result, y="loss")) if row["images"] == TEST]
+    assert tested == [700, 1400, 2100, 2800, 3500, 4200, 4900]
+
+
+def test_a_single_test_is_a_point_with_a_bar():
+    result = history()
+    result.table.loc[result["epoch"] < 12, "test_n"] = 0
+    layers = chart(result, y="accuracy").to_dict()["layer"]
+    lone = [layer["mark"]["type"] for layer in layers if "alone" in str(layer.get("transform"))]
+    assert lone == ["rule", "point"]
+    assert not any("alone" in str(layer.get("transform")) for layer in chart(history(), y="loss").to_dict()["layer"])
+
+
 def test_step_sizes_can_be_drawn_and_other_things_cannot():
     assert {row["images"] for row in values(chart(history(), y="lr"))} == {TRAINING}
     with pytest.raises(ArgumentError, match=r"y='los' cannot be drawn\. Did you mean 'loss'"):

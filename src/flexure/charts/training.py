@@ -63,7 +63,6 @@ def thinned(count: int, most: int = _MOST) -> list[int]:
 
 def _records(result: Result, label: str) -> Rows:
     """One record per epoch and set of images."""
-    kept = thinned(len(result))
     epochs, lr = column(result, "epoch"), column(result, "lr")
     rows = []
     for part, prefix in ((TEST, "test_"), (TRAINING, "")):
@@ -73,11 +72,11 @@ def _records(result: Result, label: str) -> Rows:
             for end in ("", "_se")
         }
         counts = column(result, f"{prefix}n", 0)
+        measured = [i for i, count in enumerate(counts) if count]
         rows += [
-            {"x": epochs[i], "run": label, "images": part, "lr": lr[i], "n": counts[i]}
+            {"x": epochs[i], "run": label, "images": part, "lr": lr[i], "n": counts[i], "alone": len(measured) == 1}
             | {name: values[i] for name, values in numbers.items()}
-            for i in kept
-            if counts[i]
+            for i in map(measured.__getitem__, thinned(len(measured)))
         ]
     return rows
 
@@ -131,6 +130,12 @@ def _panel(rows: Rows, name: str, unit: str, left_out: bool, picks: dict[str, al
     told = [what.format(unit=unit) + (" Bands: 95 % intervals over images." if name != "lr" else ""), *remarks]
     told += [f"At most {_MOST} epochs are drawn."] if left_out else []
     layers = [*([] if name == "lr" else [band]), line.properties(name="lines") if legend else line, point]
+    if any(row["alone"] for row in shown):
+        lone = base.transform_filter(alt.datum.alone).encode(opacity=dimmed(dims, 1.0, 0.12))
+        layers += [
+            lone.mark_rule().encode(**bounds),
+            lone.mark_point(filled=True, size=44).encode(y=alt.Y("value:Q", **y)),
+        ]
     return alt.layer(*layers, title=alt.TitleParams(title, subtitle=told)).properties(width=_WIDTH, height=_HEIGHT)
 
 
