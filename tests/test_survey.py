@@ -204,9 +204,13 @@ def test_statistics_of_the_batch_do_not_touch_the_running_ones():
     assert not torch.allclose(running["bn1"].center, batch["bn1"].center, atol=1e-2)
 
 
-def test_deep_networks_are_not_refused_for_their_rounding():
-    layers = [module for _ in range(60) for module in (nn.Linear(64, 64), nn.ReLU(), nn.LayerNorm(64))]
-    model = gauge.seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 64), *layers))
+@pytest.mark.parametrize("seed", range(8))
+def test_deep_networks_are_not_refused_for_their_rounding(seed):
+    def made():
+        layers = [module for _ in range(60) for module in (nn.Linear(64, 64), nn.ReLU(), nn.LayerNorm(64))]
+        return nn.Sequential(nn.Flatten(), nn.Linear(192, 64), *layers)
+
+    model = gauge.seeded(made, seed)
     for dtype in ("float16", "bfloat16", "float32"):
         assert {op.status for op in ops_of(model, 20, dtype=dtype).values()} == {"measured"}
 

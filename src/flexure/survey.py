@@ -171,8 +171,8 @@ class _Sums:
             self.status = "not called on every batch"
             return 0.0
         ours = one[0].repeat(len(theirs) // len(one[0]))
-        gap = float((ours - theirs).abs().max() / ours.square().mean().sqrt())
-        if gap > _OTHER_BATCH and torch.allclose(ours.sort()[0], theirs.sort()[0], rtol=_OTHER_BATCH):
+        gap = _distance(ours, theirs)
+        if _OTHER_BATCH < gap > _JUMP * _distance(ours.sort()[0], theirs.sort()[0]):
             self.status = "first dimension mixes the images"
             return 0.0
         return max(gap if math.isfinite(gap) else 0.0, again.remainder())
@@ -254,6 +254,11 @@ def _minus(
     for portion in portions:
         through(portion, left, -images / sum(map(len, portions)))
     return left
+
+
+def _distance(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    """The largest difference, relative to the root mean square."""
+    return float((ours - theirs).abs().max() / ours.square().mean().sqrt())
 
 
 def _jumps(gaps: Mapping[str, float]) -> dict[str, float]:
