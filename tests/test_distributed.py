@@ -105,7 +105,7 @@ def assert_agree(asked, of_one, of_many, world_size, tolerance):
         assert all(many["passes"][name] == rows for name, rows in one["passes"].items() if name != "extra_clean")
 
 
-FAILING = """
+MOODY = """
 import sys, torch
 from torch import nn
 import flexure
@@ -124,11 +124,24 @@ class Moody(nn.Module):
 torch.manual_seed(0)
 x, y = torch.rand(200, 1, 8, 8), torch.arange(200) % 4
 x[103] = 60
+"""
+
+FAILING = f"""{MOODY}
 with distributed.start():
     try:
         flexure.examine(Moody().eval(), (x, y), probes=["sensitivity", "accuracy"], out=sys.argv[1])
     except IncompleteRunError as wrong:
-        print(wrong, sorted(wrong.run.results), wrong.run.results["accuracy"].table["n"][0], flush=True)
+        results = wrong.run.results
+        sys.stdout.write(f"{{wrong}} {{sorted(results)}} {{results['accuracy'].table['n'][0]}}\\n")
+"""
+
+WATCHED = f"""{MOODY}
+with distributed.start():
+    watch = flexure.Monitor("sensitivity", x, every=1)
+    net = Moody().eval()
+    for step in range(2):
+        watch(step, net)
+    sys.stdout.write(f"{{watch.result().to_frame()['status'].tolist()}}\\n")
 """
 
 
@@ -139,3 +152,8 @@ def test_a_probe_that_fails_in_one_process_fails_in_all_and_the_next_is_asked(tm
         "compare. What was measured (accuracy) is kept. ['accuracy'] 200"
     ]
     assert told[1] == told[0] * 2
+
+
+def test_a_step_that_fails_in_one_process_is_told_in_all_and_the_next_is_measured(tmp_path):
+    words = "SpecimenError: op 'relu' was called on the first images, but not on all; nothing to compare."
+    assert launched(tmp_path, WATCHED, 2, "") == [str([words] * 2)] * 2

@@ -230,7 +230,8 @@ class Monitor(Callback):
         about |= {"training": self._training, "failed": False}
         function = PROBES[self.probe].load()
         try:
-            found = function(own, self.images, **self.options, **self._common)
+            with distributed.together():
+                found = function(own, self.images, **self.options, **self._common)
         except (FlexureError, torch.cuda.OutOfMemoryError) as wrong:
             question = (inspect.getdoc(function) or self.probe).splitlines()[0]
             row = {"layer": "output", "n": 0, "status": f"{type(wrong).__name__}: {wrong}"}
