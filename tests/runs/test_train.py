@@ -253,6 +253,12 @@ def test_without_a_folder_nothing_is_written_and_the_result_is_the_same(tmp_path
     pd.testing.assert_frame_equal(one.to_frame(), two.to_frame())
 
 
+def test_callbacks_are_looked_at_before_a_folder_is_made(tmp_path):
+    with pytest.raises(ArgumentError, match=r"callbacks: expected a list of callbacks; got StopAt. Give \[it\]"):
+        train(net(), tensors(12), epochs=1, lr=0.1, out=tmp_path / "run", callbacks=StopAt(5))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_python_training_goes_on_from_its_folder(tmp_path):
     whole = net()
     expected = train(whole, tensors(12), epochs=4, lr=0.1, batch_size=4)

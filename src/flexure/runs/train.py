@@ -34,6 +34,7 @@ from flexure.runs.training_spec import TrainingSpec, check_names
 from flexure.runs.watching import monitors_of
 from flexure.specimen import Specimen
 from flexure.training import Augmentation, Callback, Recipe, SavedState, Schedule, Stop, follow
+from flexure.training.callbacks import check_callbacks
 
 __all__ = ["TrainingRecord", "train", "train_spec"]
 
@@ -163,6 +164,7 @@ def train(
     )
     if resume and out is None:
         raise ArgumentError("resume=True needs out=, the folder of the training to go on with.")
+    check_callbacks(callbacks)
     shown = None if test is None else as_images(test)
     lesson = _Lesson(recipe, Specimen.of(model), as_images(data), shown, tuple(callbacks), device)
     holding: AbstractContextManager[RunFolder[TrainingRecord] | None] = nullcontext()
