@@ -10,28 +10,11 @@ import numpy as np
 import pytest
 import yaml
 from charts.make import RESNET20, RESNET50, provenance, result, run, samples, table, unmeasured
+from page.reading import NASTY, data_in, page_of, without_scripts, words_of
 
 from flexure.errors import ArgumentError, RunError
 from flexure.page import report
 from flexure.results import Result, Run
-
-NASTY = """<img src=x onerror="alert(1)">&'</script><script>alert(2)</script>"""
-
-
-def page_of(*runs, to: Path, **options) -> str:
-    return report(*runs, to=to / "page.html", **options).read_text(encoding="utf-8")
-
-
-def data_in(page: str) -> dict:
-    return json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.S)[1])
-
-
-def without_scripts(page: str) -> str:
-    return re.sub(r"<(script|style).*?</\1>", "", page, flags=re.S)
-
-
-def words_of(page: str) -> str:
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", without_scripts(page))).split())
 
 
 def nasty_run() -> Run:

@@ -1,25 +1,19 @@
 """What the page says of many networks, and of one while it learns."""
 
-import html
-import re
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from analysis.many import law, run
 from charts.test_monitor import monitored
+from page import reading
 
-import flexure
 from flexure.analysis.compare import compare
 from flexure.results import Result, Run
 
-NASTY = """<img src=x onerror="alert(1)">&'</script><script>alert(2)</script>"""
-
 
 def words_of(tmp_path, *runs: Run) -> str:
-    page = flexure.report(*runs, to=tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "<img" not in re.sub(r"<script.*?</script>", "", page, flags=re.S)
-    text = re.sub(r"<(script|style).*?</\1>", "", page, flags=re.S)
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", text)).split())
+    return reading.words_of(reading.page_of(*runs, to=tmp_path))
 
 
 def of(result: Result, name: str = "all") -> Run:
@@ -62,12 +56,24 @@ def test_two_comparisons_stand_side_by_side(tmp_path):
     assert "comparison" in words and "study 0." in words and "study 1." in words
 
 
-def test_names_of_networks_are_text_and_nothing_else(tmp_path):
-    runs = [run(NASTY, i, {"R": 1.1**i, "D": 1.1**i, "G": 2.0 - 0.1 * i}, 0.1 * 1.05**i) for i in range(6)]
-    words_of(tmp_path, of(compare(runs), NASTY))
+def compared(name: str) -> Run:
+    """A comparison in which everything bears this name."""
+    runs = [run(name, i, {"R": 1.1**i, "D": 1.1**i, "G": 2.0 - 0.1 * i}, 0.1 * 1.05**i) for i in range(6)]
+    return of(compare(runs), name)
+
+
+def followed(name: str) -> Run:
+    """A monitored training in which everything bears this name."""
     result = monitored()
-    table = result.to_frame().replace({"layer": {"conv1": NASTY}, "status": {"measured": NASTY}})
-    words_of(tmp_path, of(Result(result.probe, NASTY, table, provenance={"specimen": {"name": NASTY}})))
+    table = result.to_frame().replace({"layer": {"conv1": name}, "status": {"measured": name}})
+    return of(Result(result.probe, name, table, provenance={"specimen": {"name": name}}), name)
+
+
+@pytest.mark.parametrize("made", [compared, followed])
+def test_names_are_text_and_nothing_else(tmp_path, made):
+    plain, nasty = (reading.page_of(made(name), to=tmp_path) for name in ("net", reading.NASTY))
+    assert reading.NASTY in reading.words_of(nasty)
+    assert reading.elements_of(nasty) == reading.elements_of(plain)
 
 
 def test_a_monitored_training_answers_with_its_start_and_end(tmp_path):

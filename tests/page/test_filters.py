@@ -1,16 +1,13 @@
 """The panel of filters: the answer, the pictures, the numbers and the reasons why there are none."""
 
-import html
-import re
-
 import gauge
 import pandas as pd
 import pytest
 import torch
+from page import reading
 from torch import nn
 
 import flexure
-from flexure.page import report
 from flexure.page.numbers import number
 from flexure.results import Result, Run
 
@@ -21,8 +18,7 @@ def run(net, name="net", **options):
 
 
 def words_of(*runs, to):
-    page = report(*runs, to=to).read_text(encoding="utf-8")
-    return " ".join(html.unescape(re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", page, flags=re.S)).split())
+    return reading.words_of(reading.page_of(*runs, to=to))
 
 
 @pytest.fixture
@@ -93,7 +89,7 @@ def test_names_are_text(tmp_path):
     nasty = "<img src=x onerror=alert(1)>"
     net = nn.Sequential()
     net.add_module(nasty.replace(".", ""), nn.Conv2d(3, 4, 3))
-    page = report(run(net, nasty), to=tmp_path).read_text(encoding="utf-8")
+    page = reading.page_of(run(net, nasty), to=tmp_path)
     assert "<img src=x" not in page.split("<script")[0]
 
 

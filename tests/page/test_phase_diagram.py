@@ -1,25 +1,8 @@
 """The panel of a phase diagram: its answer, its table by cut-off, its pictures, one image across the plane."""
 
-import html
-import json
-import re
-from pathlib import Path
-
 import pytest
 from charts.phase_diagrams import diagram, run
-
-from flexure.page import report
-
-NASTY = """<img src=x onerror="alert(1)">&'</script><script>alert(2)</script>"""
-
-
-def page_of(*runs, to: Path) -> str:
-    return report(*runs, to=to / "page.html").read_text(encoding="utf-8")
-
-
-def words_of(page: str) -> str:
-    without = re.sub(r"<(script|style).*?</\1>", "", page, flags=re.S)
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", without)).split())
+from page.reading import NASTY, data_in, page_of, words_of
 
 
 def test_the_answer_is_r_at_the_point_nearest_to_one_pixel_of_the_smallest_cut_off(tmp_path):
@@ -61,7 +44,7 @@ def test_one_image_is_shown_at_every_cut_off_with_lattice_and_whether_it_folds(t
 @pytest.mark.parametrize(("runs", "pictures"), [(1, 5), (2, 4), (5, 4)])
 def test_the_pictures_are_there_for_one_run_and_for_many(tmp_path, runs, pictures):
     page = page_of(*(run(name=f"net{i}") for i in range(runs)), to=tmp_path)
-    drawn = json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.S)[1])
+    drawn = data_in(page)
     assert len(drawn["charts"]) == pictures == page.count("data-chart=")
     assert ("Drawn for net0" in words_of(page)) == (runs > 1)
 

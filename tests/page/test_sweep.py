@@ -2,10 +2,10 @@
 
 import os
 import re
-from html import unescape
 from urllib.parse import unquote
 
 import pytest
+from page.reading import words_of
 
 import flexure
 from flexure.errors import RunError
@@ -19,10 +19,6 @@ def found(tmp_path) -> Sweep:
     there = swept(tmp_path, failed=1)
     summarize(there)
     return there
-
-
-def words_of(page: str) -> str:
-    return " ".join(unescape(re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", page, flags=re.S)).split())
 
 
 def links(page: str) -> list[str]:
