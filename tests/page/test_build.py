@@ -105,6 +105,14 @@ def test_many_runs_are_summed_up_with_their_shuffles(tmp_path):
     assert "channels shuffled" in words and "Dashed: the same network" in words
 
 
+def test_what_a_phone_leaves_out_of_a_table_it_leaves_out_of_its_heading_too(tmp_path):
+    page = page_of(*[run(result(table()), name=f"run {number}") for number in range(4)], to=tmp_path)
+    tables = re.findall(r'<table class="numbers.*?</table>', page, re.S)
+    assert len(tables) == 5
+    for rows in (re.findall("<tr>.*?</tr>", each, re.S) for each in tables):
+        assert len({(row.count('class="kind"'), row.count('class="shape"')) for row in rows}) == 1
+
+
 def test_a_transform_is_called_by_its_name_and_not_a_smooth_deformation(tmp_path):
     settings = {**provenance()["settings"], "transform": "LocalTranslation(<b>)", "noise": "rectified"}
     about = {**provenance(), "settings": settings}
