@@ -19,7 +19,7 @@ from flexure.results import Result, Run, read, write_atomically
 from flexure.runs.fields import HASHES, Fields, read_fields
 from flexure.runs.locking import can_be_made, held
 
-__all__ = ["PARTIAL", "PartialSums", "RunFolder", "default_folder", "fresh", "latest"]
+__all__ = ["PARTIAL", "PartialSums", "RunFolder", "default_folder", "folder_for", "fresh", "latest"]
 
 S = TypeVar("S", bound=Fields)
 
@@ -172,6 +172,13 @@ def latest(path: str | os.PathLike) -> Path:
             return found
         found = candidate
     return found
+
+
+def folder_for(out: str | os.PathLike | None, default: Path, *, resume: bool) -> Path:
+    """The folder of a run: the one given, else the last of the default's name to go on with, or a fresh one."""
+    if out is not None:
+        return Path(out)
+    return latest(default) if resume else fresh(default)
 
 
 def _numbered(path: Path) -> Iterator[Path]:

@@ -17,7 +17,7 @@ from flexure.results import Run
 from flexure.runs import demo
 from flexure.runs.examine import Listener, examine_spec, plan
 from flexure.runs.fields import HASHES, located, read_fields
-from flexure.runs.folder import RunFolder, default_folder, fresh, latest
+from flexure.runs.folder import RunFolder, default_folder, folder_for, latest
 from flexure.runs.options import merge_settings, parse_settings
 from flexure.runs.spec import Spec, check_names
 from flexure.specimen import Specimen
@@ -109,7 +109,7 @@ def request(
     fields, text = read_fields(config) if config is not None else ({}, "")
     is_demo = "model" not in given and "model" not in fields
     if is_demo:
-        out = _folder(out, demo.FOLDER, resume)
+        out = folder_for(out, demo.FOLDER, resume=resume)
         fields = {**fields, **demo.fields(out, {**fields, **given})}
     elif not given.keys() <= _INCIDENTAL:
         fields = {name: value for name, value in fields.items() if name not in HASHES}
@@ -122,7 +122,8 @@ def request(
     spec = Spec.of(fields, source=str(config or ""), text=text)
     with located(of_file, str(config), text):
         check_names(spec, trained=not is_demo)
-    return Request(spec, _folder(out, default_folder(spec.model, spec.data), resume), resume, is_demo)
+    folder = folder_for(out, default_folder(spec.model, spec.data), resume=resume)
+    return Request(spec, folder, resume, is_demo)
 
 
 _EXAMPLES = "Such as --data digits, --data cifar10 --root ~/data, or --data folder:PATH."
@@ -172,12 +173,6 @@ def _resolved(spec: Spec, weights: str | None) -> Specimen:
         trust=spec.trust,
         seed=spec.seed,
     )
-
-
-def _folder(out: str | os.PathLike | None, default: Path, resume: bool) -> Path:
-    if out is not None:
-        return Path(out)
-    return latest(default) if resume else fresh(default)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from flexure.errors import ArgumentError, RunError, nearest
 from flexure.results import Run
 from flexure.runs.examine import Listener
 from flexure.runs.fields import HASHES, located, read_fields
-from flexure.runs.folder import default_folder, fresh, latest
+from flexure.runs.folder import default_folder, folder_for
 from flexure.runs.options import merge_settings, parse_settings, value_of
 from flexure.runs.request import Say
 from flexure.runs.train import train_spec
@@ -83,7 +83,9 @@ def training_request(
     spec = TrainingSpec.of(merged, source=str(config or ""), text=text)
     with located(fields, str(config), text):
         check_names(spec)
-    return TrainingRequest(spec, _folder(out, spec, resume), resume)
+    named = default_folder(spec.net, spec.data)
+    folder = folder_for(out, named.with_name(f"{named.name}-trained"), resume=resume)
+    return TrainingRequest(spec, folder, resume)
 
 
 def _stored(out: str | os.PathLike | None) -> Path:
@@ -122,11 +124,3 @@ def _with(fields: Mapping[str, Any], path: list[str], value: Any) -> dict[str, A
     if not isinstance(inner, Mapping):
         raise ArgumentError(f"--set {'.'.join(path)}: {head} has no parts.")
     return {**fields, head: _with(inner, rest, value)}
-
-
-def _folder(out: str | os.PathLike | None, spec: TrainingSpec, resume: bool) -> Path:
-    if out is not None:
-        return Path(out)
-    named = default_folder(spec.net, spec.data)
-    default = named.with_name(f"{named.name}-trained")
-    return latest(default) if resume else fresh(default)
