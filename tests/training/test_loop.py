@@ -30,18 +30,6 @@ def test_one_step_is_that_of_the_textbook():
     assert history.accuracy == pytest.approx(((logits.argmax(1) == batch.y).double().mean().item(),))
 
 
-def test_momentum_adds_up():
-    data, one, two = images(), net(), net()
-    fit(one, data, epochs=2, lr=0.1, batch_size=10, momentum=0.5, schedule="constant")
-    optimizer = torch.optim.SGD(two.parameters(), 0.1, 0.5)
-    for _ in range(2):
-        optimizer.zero_grad()
-        batch = data.read(range(10))
-        F.cross_entropy(two(batch.x.double()), batch.y).backward()
-        optimizer.step()
-    torch.testing.assert_close(weights(one), weights(two))
-
-
 def test_the_cosine_falls_from_lr_to_nearly_nothing_step_by_step():
     history = fit(net(), images(), epochs=4, lr=0.2, batch_size=10)
     expected = [0.1 * (1 + math.cos(math.pi * k / 4)) for k in range(4)]

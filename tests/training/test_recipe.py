@@ -29,6 +29,7 @@ def test_weight_decay_may_spare_biases():
 @pytest.mark.parametrize(
     ("options", "reference"),
     [
+        ({"momentum": 0.5}, lambda p: torch.optim.SGD(p, 0.1, 0.5)),
         ({"nesterov": True}, lambda p: torch.optim.SGD(p, 0.1, 0.9, nesterov=True)),
         ({"optimizer": "adam"}, lambda p: torch.optim.Adam(p, 0.1)),
     ],
