@@ -1,12 +1,10 @@
 """Several processes measure what one does: unpadded shards, one exchange, every image counted once."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from processes import launched
 
 SCRIPT = """
 import json, sys, torch
@@ -29,22 +27,6 @@ with distributed.start():
             told = {"world_size": distributed.world_size(), "columns": numbers.to_dict("list")}
             print(json.dumps(told | {"passes": found.provenance.get("passes", {}), "notes": found.notes}))
 """
-
-
-def launched(tmp_path, program, world_size, argument):
-    """Lines that so many processes print."""
-    script = tmp_path / "measure.py"
-    script.write_text(program)
-    launch = [sys.executable, str(script)]
-    if world_size > 1:
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        launch = [*torchrun, "--nproc-per-node", str(world_size), str(script)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
-    ended = subprocess.run(
-        [*launch, argument], capture_output=True, text=True, env=environment, timeout=240, check=False
-    )
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    return ended.stdout.strip().splitlines()
 
 
 def measured(tmp_path, world_size, asked):

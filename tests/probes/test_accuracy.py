@@ -2,15 +2,14 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
 
 import gauge
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from probes.interrupted import Shelf, stopping
+from processes import launched
 from torch import nn
 
 import flexure
@@ -239,19 +238,6 @@ def test_passes_are_counted_beforehand():
     assert PROBES["accuracy"].cost({"corruption": [0, 1, 10], "draws": 4}) == (9, 9)
 
 
-class Shelf:
-    """A checkpoint in memory."""
-
-    def __init__(self):
-        self.settings, self.arrays = None, None
-
-    def load(self, settings):
-        return dict(self.arrays) if self.arrays is not None and settings == self.settings else None
-
-    def save(self, settings, arrays, *, force=False):
-        self.settings, self.arrays = dict(settings), {name: np.array(value) for name, value in arrays.items()}
-
-
 @pytest.mark.parametrize("after", [1, 3])
 def test_a_stopped_measurement_goes_on_to_the_identical_result(after):
     x, y = labelled(20)
@@ -260,16 +246,11 @@ def test_a_stopped_measurement_goes_on_to_the_identical_result(after):
     model, shelf, seen = gauge.seeded(gauge.ResidualNet).double(), Shelf(), []
     options = {"corruption": (0.0, 2.0), "draws": 2, "batch_size": 4}
 
-    def stop(done, total):
-        seen.append(done)
-        if done == after:
-            raise KeyboardInterrupt
-
     whole = flexure.accuracy(model, (x, y), **options)
     with pytest.raises(KeyboardInterrupt):
-        flexure.accuracy(model, (x, y), checkpoint=shelf, progress=stop, **options)
-    found = flexure.accuracy(model, (x, y), checkpoint=shelf, progress=lambda done, total: seen.append(done), **options)
-    assert seen == [1, 2, 3, 4, 5]
+        flexure.accuracy(model, (x, y), checkpoint=shelf, progress=stopping(after, seen), **options)
+    found = flexure.accuracy(model, (x, y), checkpoint=shelf, progress=stopping(0, seen), **options)
+    assert [done for done, _ in seen] == [1, 2, 3, 4, 5]
     assert found.to_frame().equals(whole.to_frame())
     assert found.notes == whole.notes
     other = flexure.accuracy(model, (x, y), checkpoint=shelf, corruption=1.0, batch_size=4)
@@ -297,16 +278,7 @@ with distributed.start():
 
 @pytest.mark.slow
 def test_three_processes_agree_with_one(tmp_path):
-    script = tmp_path / "measure.py"
-    script.write_text(SCRIPT)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
-    told = []
-    for world_size in ("1", "3"):
-        ended = subprocess.run(
-            [*launch, world_size, str(script)], capture_output=True, text=True, env=environment, timeout=240, check=True
-        )
-        told.append(json.loads(ended.stdout.strip().splitlines()[-1]))
+    told = [json.loads(launched(tmp_path, SCRIPT, world_size)[-1]) for world_size in (1, 3)]
     assert [told[0][0], told[1][0]] == [1, 3]
     np.testing.assert_allclose(told[1][1], told[0][1], rtol=1e-10)
     assert told[1][2] == told[0][2]

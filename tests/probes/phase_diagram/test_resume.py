@@ -1,32 +1,16 @@
 """A phase diagram that is stopped after any pass goes on to the identical result; several processes agree with one."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from probes.interrupted import Shelf, stopping
+from processes import launched
 from torch import nn
 
 import flexure
-
-
-class Shelf:
-    """A checkpoint that keeps its arrays in memory."""
-
-    def __init__(self):
-        self.kept, self.saves = None, 0
-
-    def load(self, settings):
-        return self.kept[1] if self.kept is not None and self.kept[0] == dict(settings) else None
-
-    def save(self, settings, arrays, *, force=False):
-        self.saves += 1
-        self.kept = dict(settings), {name: np.array(value) for name, value in arrays.items()}
-
 
 OPTIONS = {"temperatures": 3, "cutoffs": (2, 3), "batch_size": 8, "draws": 2}
 
@@ -43,15 +27,6 @@ def model():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(108, 4)).eval()
-
-
-def stopping(after, told):
-    def progress(done, total):
-        told.append((done, total))
-        if len(told) == after:
-            raise KeyboardInterrupt
-
-    return progress
 
 
 @pytest.mark.parametrize("after", [1, 7, 12, 13, 30, 32])
@@ -107,19 +82,8 @@ with distributed.start():
 """
 
 
-def measured(script, world_size):
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(world_size)]
-    launch = [sys.executable, *(torchrun if world_size > 1 else []), str(script)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
-    ended = subprocess.run(launch, capture_output=True, text=True, env=environment, timeout=240, check=False)
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    return json.loads(ended.stdout.strip().splitlines()[-1])
-
-
 def test_two_processes_agree_with_one(tmp_path):
-    script = tmp_path / "measure.py"
-    script.write_text(SCRIPT)
-    alone, together = measured(script, 1), measured(script, 2)
+    alone, together = (json.loads(launched(tmp_path, SCRIPT, world_size)[-1]) for world_size in (1, 2))
     assert (alone[0], together[0]) == (1, 2)
     np.testing.assert_allclose(together[1], alone[1], rtol=1e-10)
     assert together[2:] == alone[2:]
