@@ -6,7 +6,8 @@ from typing import Any
 
 from flexure.charts import chart
 from flexure.charts.compare import CORRELATION, levels, quantities
-from flexure.page.embed import Picture, picture
+from flexure.page.embed import Picture, picture, pictures
+from flexure.page.facts import NOT_RECORDED, settings_of
 from flexure.page.numbers import Number, number
 from flexure.results import MEASURED, Result
 
@@ -87,10 +88,7 @@ def contents(results: Sequence[Result], labels: Sequence[str]) -> Contents:
     """The panel's content for these results, one per comparison."""
     names = quantities(results)
     ordered = sorted(names, key=lambda name: name != "R")
-    scatters = [
-        picture(chart(list(results), labels=labels, y=name, legend=i == 0), 380 if i == 0 else 280)
-        for i, name in enumerate(ordered)
-    ]
+    scatters = pictures(results, labels, {name: 280 if i else 380 for i, name in enumerate(ordered)})
     has_levels = len(levels(results)) > 1
     across = [picture(chart(list(results), labels=labels, y=CORRELATION), 260)] if has_levels else []
     fits = [fit for result, label in zip(results, labels, strict=True) for fit in _fits(result, label)]
@@ -163,15 +161,15 @@ def _seed(about: dict[str, Any]) -> str:
 
 
 def _setup(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
-    """How they were compared, a phrase per comparison, or a single one where all agree."""
-    settings = [dict(result.provenance.get("settings") or {}) for result in results]
+    """How they were compared, a phrase per comparison."""
+    settings = [settings_of(result) for result in results]
     rows = {words: [_phrase(key, own.get(key)) for own in settings] for key, words in _WORDS.items()}
     rows["networks"] = [str(len(result.provenance.get("networks") or [])) for result in results]
     rows["images of the sensitivities"] = [
-        str((result.provenance.get("data") or {}).get("name") or "not recorded") for result in results
+        str((result.provenance.get("data") or {}).get("name") or NOT_RECORDED) for result in results
     ]
     rows["seed"] = [str(result.provenance.get("seed")) for result in results]
-    return [(words, values[:1] if len(set(values)) == 1 else values) for words, values in rows.items()]
+    return list(rows.items())
 
 
 def _phrase(key: str, value: Any) -> str:

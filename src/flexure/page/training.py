@@ -9,6 +9,7 @@ from flexure.charts.scales import Z95
 from flexure.charts.theme import colors
 from flexure.charts.training import thinned
 from flexure.page.embed import Picture, pictures
+from flexure.page.facts import settings_of
 from flexure.page.numbers import Number, number
 from flexure.results import Result
 
@@ -138,7 +139,7 @@ def _setup(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
         "training images": [_images(result.provenance.get("data")) for result in results],
         "test images": [_images(result.provenance.get("test")) for result in results],
     }
-    settings = [dict(result.provenance.get("settings") or {}) for result in results]
+    settings = [settings_of(result) for result in results]
     decays = any(own.get("weight_decay") for own in settings)
     for key, words in _WORDS.items():
         if key == "decay" and not decays:
