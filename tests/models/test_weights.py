@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from flexure.errors import ArgumentError, SpecimenError
-from flexure.models import load_state, load_weights
+from flexure.models import load_state, load_weights, save_weights
 
 
 def net() -> nn.Sequential:
@@ -35,6 +35,15 @@ def assert_loaded(path, state):
 def test_safetensors(tmp_path, trained):
     save_file(trained, tmp_path / "w.safetensors")
     assert_loaded(tmp_path / "w.safetensors", trained)
+
+
+def test_what_is_saved_is_read_back_also_tensors_that_share_memory(tmp_path, trained):
+    save_weights(trained, tmp_path / "w.safetensors")
+    assert_loaded(tmp_path / "w.safetensors", trained)
+    one = torch.arange(6.0).view(2, 3)
+    save_weights({"one": one, "same": one, "turned": one.T}, tmp_path / "tied.safetensors")
+    found = load_state(tmp_path / "tied.safetensors")
+    assert torch.equal(found["same"], one) and torch.equal(found["turned"], one.T)
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".ckpt", ".PTH"])

@@ -5,7 +5,7 @@ from flexure.models.fresh import reinitialized
 from flexure.models.nets import NETS, Net
 from flexure.models.normalization import NORMALIZATIONS, as_normalization
 from flexure.models.resolve import check_model_name, resolve
-from flexure.models.weights import check_weights, load_state, load_weights
+from flexure.models.weights import check_weights, load_state, load_weights, save_weights
 
 __all__ = [
     "NETS",
@@ -19,4 +19,5 @@ __all__ = [
     "load_weights",
     "reinitialized",
     "resolve",
+    "save_weights",
 ]

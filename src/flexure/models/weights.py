@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from flexure.errors import ArgumentError, SpecimenError
+from flexure.results import write_atomically
 
-__all__ = ["check_weights", "load_state", "load_weights"]
+__all__ = ["check_weights", "load_state", "load_weights", "save_weights"]
 
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt")
 _NESTED = ("state_dict", "model_state_dict", "model")
@@ -39,6 +40,16 @@ def check_weights(path: str | os.PathLike) -> Path:
     if not path.is_file():
         raise SpecimenError(f"weights {path}: no such file.")
     return path
+
+
+def save_weights(state: Mapping[str, torch.Tensor], path: str | os.PathLike) -> None:
+    """Write tensors by name as ``.safetensors``, whole or not at all.
+
+    Raises:
+        RunError: The file cannot be written.
+    """
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+    write_atomically(path, save(tensors))
 
 
 def load_state(path: str | os.PathLike) -> dict[str, torch.Tensor]:

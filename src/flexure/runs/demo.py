@@ -4,13 +4,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
-from torch import nn
-
 from flexure import data, distributed, models, training
 from flexure.errors import ArgumentError
 from flexure.probes import check_probes
-from flexure.results import Progress, write_atomically
+from flexure.results import Progress
 
 __all__ = ["FOLDER", "fields", "train"]
 
@@ -55,14 +52,10 @@ def train(folder: Path, *, seed: int, progress: Progress | None, say: Callable[[
         specimen = models.resolve(NET, seed=seed)
         kept, held_out = data.hold_out(data.load(DATA), HOLD_OUT, seed=seed)
         say(f"training {NET} on {len(kept):,} {DATA} for {EPOCHS} epochs; {len(held_out):,} are held out")
-        _keep(specimen.model, folder / "initial.safetensors")
+        models.save_weights(specimen.model.state_dict(), folder / "initial.safetensors")
         before = training.accuracy(specimen, held_out)
         training.fit(specimen, kept, epochs=EPOCHS, lr=LEARNING_RATE, seed=seed, progress=progress)
         after = training.accuracy(specimen, held_out)
-        _keep(specimen.model, folder / "trained.safetensors")
+        models.save_weights(specimen.model.state_dict(), folder / "trained.safetensors")
         say(f"accuracy on these: {before.value:.3f} ± {before.se:.3f} before, {after.value:.3f} ± {after.se:.3f} after")
     distributed.gather(None)
-
-
-def _keep(model: nn.Module, path: Path) -> None:
-    write_atomically(path, save(model.state_dict()))

@@ -5,12 +5,10 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ConfigDict, Field
-from safetensors.torch import save
 from torch import nn
 
 from flexure import data as images_of
@@ -20,7 +18,7 @@ from flexure.data import Images, as_images, content_hash
 from flexure.errors import ArgumentError, RunError
 from flexure.losses import Loss, Penalty
 from flexure.probes import check_probes
-from flexure.results import Progress, Result, Run, write_atomically
+from flexure.results import Progress, Result, Run
 from flexure.runs.environment import environment, now
 from flexure.runs.examine import IncompleteRunError, Listener, earlier, examine_into, plan
 from flexure.runs.fields import Fields
@@ -265,7 +263,7 @@ class _Lesson:
             about |= earlier(folder)
             folder.describe(about)
             if not (folder.path / INITIAL).is_file():
-                _keep_weights(self.specimen.model.state_dict(), folder.path / INITIAL)
+                models.save_weights(self.specimen.model.state_dict(), folder.path / INITIAL)
         return about
 
     def learn(self, folder: RunFolder[Any] | None, progress: Progress | None) -> Result:
@@ -291,9 +289,9 @@ class _Lesson:
         mounted = Mounted(model, self.specimen, own.device, own.dtype)
         result = as_result(history, mounted, self.images, self.test, self.recipe, weights=hashes, notes=self.notes)
         if folder is not None:
-            _keep_weights(model.state_dict(), folder.path / LAST)
+            models.save_weights(model.state_dict(), folder.path / LAST)
             if history.best is not None:
-                _keep_weights(history.best, folder.path / BEST)
+                models.save_weights(history.best, folder.path / BEST)
             folder.keep(result)
         return result
 
@@ -355,11 +353,6 @@ def _epochs(count: int) -> str:
 def _finish(folder: RunFolder[Any] | None, about: dict[str, Any]) -> None:
     if folder is not None:
         folder.describe({**about, "finished": now()})
-
-
-def _keep_weights(state: dict[str, torch.Tensor], path: Path) -> None:
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-    write_atomically(path, save(tensors))
 
 
 def _alone() -> None:
