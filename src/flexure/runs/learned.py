@@ -29,7 +29,7 @@ def as_result(
     test: Images | None,
     recipe: Recipe,
     *,
-    weights: Mapping[str, str | None],
+    weights: Mapping[str, str],
     notes: tuple[str, ...] = (),
 ) -> Result:
     """The result of a training that has ended.
@@ -40,7 +40,7 @@ def as_result(
         images: What it was trained on.
         test: What it was tested on.
         recipe: How.
-        weights: Hashes of the weights ``initial``, ``last`` and ``best``.
+        weights: Hashes of the weights ``initial`` and ``last``.
         notes: Further sentences.
     """
     table = pd.DataFrame([asdict(record) for record in history.records])
