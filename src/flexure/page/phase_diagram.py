@@ -62,12 +62,11 @@ class Diagram:
 
 @dataclass(frozen=True)
 class Tile:
-    """One deformed image: data URI, the path of its lattice, its displacement and temperature, whether it folds."""
+    """One deformed image: data URI, the path of its lattice, its displacement, whether it folds."""
 
     uri: str
     lattice: str
     displacement: str
-    temperature: Number | None
     folds: bool
 
 
@@ -172,7 +171,6 @@ def _tile(result: Result, row: int, place: int, low: float, high: float) -> Tile
         png(np.nan_to_num(result["sample_deformed"][row, place]), low, high),
         lattice(np.asarray(result["sample_field"][row, place], dtype=float)),
         plain(float(result["sample_displacement"][row, place]), 2),
-        number(float(result["sample_temperature"][row, place])),
         bool(result["sample_folded"][row, place]),
     )
 
