@@ -7,7 +7,17 @@ import torch
 from torch import nn
 
 from flexure.errors import ArgumentError, SpecimenError
-from flexure.losses import CrossEntropy, FilterPenalty, Hinge, answers
+from flexure.losses import (
+    LOSSES,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    FilterPenalty,
+    Hinge,
+    Squared,
+    answers,
+    as_loss,
+    unit_of,
+)
 
 
 def test_cross_entropy_is_the_surprise_at_the_right_class():
@@ -48,3 +58,86 @@ def test_what_does_not_fit_is_refused_in_words():
         Hinge(alpha=0)
     with pytest.raises(ArgumentError, match=r"power at least 1; got 0\.01, 0\.5"):
         FilterPenalty(power=0.5)
+
+
+def test_the_squared_loss_compares_one_output_with_the_label_and_several_with_one_for_the_class():
+    one, y = torch.tensor([[0.25], [0.25], [3.0]]), torch.tensor([0, 1, 2])
+    assert Squared()(one, y).tolist() == [0.0625, 0.5625, 1.0]
+    assert Squared(half=True)(one, y).tolist() == [0.03125, 0.28125, 0.5]
+    several = torch.tensor([[0.5, 0.0, 2.0]])
+    assert Squared()(several, torch.tensor([1])).tolist() == [0.25 + 1.0 + 4.0]
+
+
+@pytest.mark.parametrize(
+    ("loss", "slope"),
+    [
+        (Squared(), lambda f, y: 2 * (f - y)),
+        (Squared(half=True), lambda f, y: f - y),
+        (BinaryCrossEntropy(), lambda f, y: torch.sigmoid(f) - y),
+        (BinaryCrossEntropy(of="probabilities"), lambda p, y: (p - y) / (p * (1 - p))),
+    ],
+)
+def test_the_slope_by_the_output_is_that_of_the_formula(loss, slope):
+    f = torch.tensor([[0.2], [0.7], [0.2], [0.7]], dtype=torch.float64, requires_grad=True)
+    y = torch.tensor([0, 0, 1, 1])
+    (found,) = torch.autograd.grad(loss(f, y).sum(), f)
+    torch.testing.assert_close(found[:, 0], slope(f.detach()[:, 0], y))
+
+
+def test_binary_cross_entropy_is_the_same_of_logits_and_of_their_probabilities():
+    f, y = torch.tensor([[-3.0], [0.4], [2.0]], dtype=torch.float64), torch.tensor([0, 1, 0])
+    p = torch.sigmoid(f)
+    expected = torch.stack([-(1 - p[0, 0]).log(), -p[1, 0].log(), -(1 - p[2, 0]).log()])
+    torch.testing.assert_close(BinaryCrossEntropy()(f, y), expected)
+    torch.testing.assert_close(BinaryCrossEntropy(of="probabilities")(p, y), expected)
+    certain = BinaryCrossEntropy(of="probabilities")(torch.tensor([[1.0], [0.0]]), torch.tensor([1, 1]))
+    assert certain.tolist() == [0.0, math.inf]
+
+
+@pytest.mark.parametrize(
+    ("loss", "found"),
+    [
+        (None, [0, 1, 1, 1]),
+        (Hinge(), [0, 1, 1, 1]),
+        (nn.MSELoss(), [0, 1, 1, 1]),
+        (BinaryCrossEntropy(), [0, 1, 1, 1]),
+        (Squared(), [0, 0, 1, 1]),
+        (BinaryCrossEntropy(of="probabilities"), [0, 0, 1, 1]),
+    ],
+)
+def test_the_loss_says_from_where_a_single_output_means_the_second_class(loss, found):
+    assert answers(torch.tensor([[-0.1], [0.4], [0.6], [1.3]]), loss).tolist() == found
+    assert answers(torch.tensor([[0.9, 0.1], [0.1, 0.4]]), loss).tolist() == [0, 1]
+
+
+def test_binary_cross_entropy_refuses_what_is_no_probability_and_several_outputs():
+    y = torch.tensor([0, 1])
+    with pytest.raises(SpecimenError, match=r"but the output is 1\.5\. End the network in a sigmoid"):
+        BinaryCrossEntropy(of="probabilities")(torch.tensor([[0.5], [1.5]]), y)
+    with pytest.raises(SpecimenError, match="needs one output, the network has 2: num_classes=1"):
+        BinaryCrossEntropy()(torch.zeros(2, 2), y)
+    with pytest.raises(ArgumentError, match=r"of no 'probability'\. Did you mean 'probabilities'"):
+        BinaryCrossEntropy(of="probability")
+
+
+def test_a_loss_is_its_name_its_name_with_options_or_itself():
+    own = Squared(half=True)
+    assert as_loss(own) is own
+    assert as_loss("hinge") == Hinge()
+    assert as_loss({"binary_cross_entropy": {"of": "probabilities"}}) == BinaryCrossEntropy(of="probabilities")
+    assert [unit_of(as_loss(name)) for name in LOSSES] == ["nats", "loss", "loss", "nats"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        ("squard", "no loss 'squard'. Did you mean 'squared'"),
+        ({"squared": {"hlaf": True}}, "loss squared: no option 'hlaf'. Did you mean 'half'"),
+        ({"cross_entropy": {"half": True}}, "loss cross_entropy: no option 'half'. It has none"),
+        ({"squared": {}, "hinge": {}}, "expected one name, with its options beneath it; got squared, hinge"),
+        ({}, "expected one name, with its options beneath it; got none"),
+    ],
+)
+def test_a_wrong_name_or_option_is_named(choice, words):
+    with pytest.raises(ArgumentError, match=words):
+        as_loss(choice)

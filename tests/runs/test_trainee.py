@@ -40,6 +40,12 @@ def test_the_hinge_loss_makes_one_output_and_pixels_may_be_bright():
     assert tuple(found.images.read([0]).x.shape) == (1, 1, 28, 28)
 
 
+def test_one_output_for_binary_cross_entropy_and_one_per_class_for_squared_unless_said():
+    assert outputs(prepared(loss={"binary_cross_entropy": {"of": "probabilities"}}, limit=20)) == 1
+    assert outputs(prepared(loss="squared", limit=20)) == 10
+    assert outputs(prepared(loss="squared", num_classes=1, limit=20)) == 1
+
+
 def folder(root, *, channels: int = 3):
     generator = np.random.default_rng(0)
     for split, count in (("train", 12), ("test", 6)):

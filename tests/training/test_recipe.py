@@ -9,7 +9,8 @@ from torch import nn
 from training.make import dropout_net, images, net, weights
 
 from flexure.errors import ArgumentError, SpecimenError
-from flexure.training import Callback, EpochRecord, Recipe, fit
+from flexure.losses import LOSSES, BinaryCrossEntropy
+from flexure.training import Callback, EpochRecord, Recipe, accuracy, fit
 
 
 def test_weight_decay_may_spare_biases():
@@ -80,6 +81,19 @@ def test_one_output_learns_two_classes_by_the_hinge_loss():
     signs = model(data.read(range(10)).x.double())[:, 0] > 0
     right = (signs.long() == data.read(range(10)).y).double().mean().item()
     assert history.records[-1].test_accuracy == right
+
+
+@pytest.mark.parametrize("loss", ["squared", "binary_cross_entropy", BinaryCrossEntropy(of="probabilities")])
+def test_one_output_is_judged_as_its_loss_means_it(loss):
+    data = images(10, classes=2)
+    model = nn.Sequential(net(1), nn.Sigmoid()) if not isinstance(loss, str) else net(1)
+    history = fit(model, data, epochs=40, lr=0.1, loss=loss, schedule="constant", test=data)
+    assert history.loss[-1] < history.loss[0]
+    threshold = 0.0 if loss == "binary_cross_entropy" else 0.5
+    batch = data.read(range(10))
+    right = ((model(batch.x.double())[:, 0] > threshold).long() == batch.y).double().mean().item()
+    judge = LOSSES[loss]() if isinstance(loss, str) else loss
+    assert history.records[-1].test_accuracy == accuracy(model, data, loss=judge).value == right
 
 
 def test_the_best_weights_are_the_first_with_the_best_accuracy_on_the_test_images():

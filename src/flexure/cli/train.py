@@ -26,7 +26,7 @@ def train(
     optimizer: Annotated[str | None, flag("sgd or adam.", "sgd")] = None,
     weight_decay: Annotated[float | None, flag("Added to the gradient, times the weights.", "0")] = None,
     schedule: Annotated[str | None, flag("cosine, constant, epoch_cosine (the papers'), …", "cosine")] = None,
-    loss: Annotated[str | None, flag("cross_entropy or hinge.", "cross_entropy")] = None,
+    loss: Annotated[str | None, flag("cross_entropy, hinge, squared or binary_cross_entropy.", "cross_entropy")] = None,
     augment: Annotated[Names, flag("crop, flip, diffeomorphism.", "none", consume_multiple=True)] = None,
     corruption: Annotated[float | None, flag("Norm of noise on training images.", "0")] = None,
     precision: Annotated[str | None, flag("float32, bfloat16 or float16.", "float32")] = None,

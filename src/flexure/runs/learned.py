@@ -7,7 +7,7 @@ import pandas as pd
 
 from flexure.bench import Mounted
 from flexure.data import Images, content_hash, notes_of
-from flexure.losses import CrossEntropy
+from flexure.losses import unit_of
 from flexure.probes._provenance import provenance
 from flexure.results import MEASURED, Result
 from flexure.training import History, Recipe
@@ -54,7 +54,7 @@ def as_result(
 
 
 def _units(recipe: Recipe) -> dict[str, str]:
-    loss = "nats" if isinstance(recipe.loss, CrossEntropy) else "loss"
+    loss = unit_of(recipe.loss)
     units = {"epoch": "passes over the training images", "lr": "step size", "n": _COUNT, "test_n": _COUNT}
     for part in ("", "test_"):
         units |= {f"{part}loss": loss, f"{part}loss_se": loss, f"{part}skipped": _COUNT}

@@ -107,8 +107,9 @@ def train(
         schedule: Stepped per step: ``"cosine"`` (down to 0) or ``"constant"``; per epoch: ``"epoch_cosine"``, the
             papers', which rises again after 80 % of the epochs, or ``"epoch_exponential"``; or a
             :class:`~flexure.training.Schedule`.
-        loss: ``"cross_entropy"``, ``"hinge"`` (one output, classes 0 and 1), or a function of outputs and classes that
-            gives a loss per image, or their mean.
+        loss: ``"cross_entropy"``, ``"hinge"`` or ``"binary_cross_entropy"`` (one output, classes 0 and 1),
+            ``"squared"`` (classes 0 and 1 with one output, or one output per class), an object of
+            :mod:`flexure.losses`, or a function of outputs and classes that gives a loss per image, or their mean.
         penalty: ``"filters"``, or a function of the network; added to the mean loss.
         augment: ``"crop"``, ``"flip"``, ``"diffeomorphism"``, or anything called as ``(x, index, *, seed, draw)`` (the
             epoch is the draw), or several in order; applied to raw images.

@@ -143,10 +143,10 @@ def _with_options(spec: TrainingSpec, specimen: Specimen) -> Specimen:
 
 
 def _outputs(spec: TrainingSpec, images: data.Images) -> int:
-    """One output for the hinge loss; else as many as the labels need."""
-    loss = spec.loss if isinstance(spec.loss, str) else next(iter(spec.loss))
-    if loss == "hinge":
-        return 1
+    """As many as the loss needs; else as many as the labels need."""
+    needed = getattr(spec.recipe().loss, "outputs", None)
+    if needed is not None:
+        return needed
     labels = data.labels_of(images)
     if labels is None:
         labels = np.concatenate([images.read([position]).y.numpy() for position in range(len(images))])

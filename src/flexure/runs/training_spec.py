@@ -79,7 +79,9 @@ class TrainingSpec(Fields):
     schedule: Choice = Field(
         "cosine", description="Per step: cosine, constant; per epoch: epoch_cosine (the papers'), epoch_exponential."
     )
-    loss: Choice = Field("cross_entropy", description="cross_entropy, or hinge (one output, two classes).")
+    loss: Choice = Field(
+        "cross_entropy", description="cross_entropy, squared, or for one output hinge or binary_cross_entropy."
+    )
     penalty: Choice | None = Field(None, description="filters: the penalty of the simple networks; or nothing.")
     corruption: NonNegativeFloat = Field(0.0, description="Norm of noise on training images, fresh in every epoch.")
     augment: list[Choice] = Field(default_factory=list, description="crop, flip, diffeomorphism: of training images.")

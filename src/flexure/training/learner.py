@@ -13,6 +13,7 @@ from flexure import rng
 from flexure.bench import Mounted, choose_device
 from flexure.data.stream import Batch, Images
 from flexure.errors import DataError, SpecimenError
+from flexure.losses import answers
 from flexure.specimen import Specimen
 from flexure.training.recipe import DECAYS, OPTIMIZERS, PRECISIONS, Recipe
 from flexure.training.tally import Tally
@@ -53,7 +54,7 @@ class Learner:
             outputs = outputs_of(self.mounted, self._input(batch, epoch), batch)
         outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
         losses = self.recipe.loss(outputs, y)
-        tally = Tally.of(losses, outputs, y)
+        tally = Tally.of(losses, answers(outputs.detach(), self.recipe.loss), y)
         if not math.isfinite(tally.loss):
             return tally
         total = losses.mean()
@@ -79,7 +80,7 @@ class Learner:
             if len(batch.y):
                 outputs = outputs_of(self.mounted, self.mounted.normalized(self._raw(batch)), batch)
                 y = batch.y.to(self.mounted.device)
-                found.add(Tally.of(self.recipe.loss(outputs, y), outputs, y))
+                found.add(Tally.of(self.recipe.loss(outputs, y), answers(outputs, self.recipe.loss), y))
         if not found.n:
             raise DataError(f"{images.name}: none of its {len(images)} images can be read.")
         return found

@@ -100,8 +100,9 @@ def fit(
         schedule: Stepped per step: ``"cosine"`` (from ``lr`` down to 0) or ``"constant"``; per epoch:
             ``"epoch_cosine"`` (the papers', which rises again after 80 % of the epochs) or ``"epoch_exponential"``; or
             a :class:`~flexure.training.Schedule`.
-        loss: ``"cross_entropy"``, ``"hinge"`` (one output, classes 0 and 1), or any function of outputs ``(b, q)`` and
-            classes ``(b,)`` that gives a loss per image, or their mean.
+        loss: ``"cross_entropy"``, ``"hinge"`` or ``"binary_cross_entropy"`` (one output, classes 0 and 1),
+            ``"squared"``, or any function of outputs ``(b, q)`` and classes ``(b,)`` that gives a loss per image, or
+            their mean. One with a method ``answers`` says which class outputs stand for (:mod:`flexure.losses`).
         penalty: ``"filters"``, or a function of the network; added to the mean loss.
         augment: ``"crop"``, ``"flip"``, ``"diffeomorphism"``, or anything called as ``(x, index, *, seed, draw)``, or
             several in order: what is done to raw training images, with the epoch as ``draw``.
@@ -180,13 +181,19 @@ def follow(
 
 
 def accuracy(
-    model: nn.Module | Specimen, data: Any, *, batch_size: int = 256, device: str | torch.device | None = None
+    model: nn.Module | Specimen,
+    data: Any,
+    *,
+    loss: Loss | None = None,
+    batch_size: int = 256,
+    device: str | torch.device | None = None,
 ) -> Accuracy:
     """How many images does a classifier get right? The network leaves as it came.
 
     Args:
         model: The network, or a specimen, whose normalization is then applied.
         data: Labelled images, anything :func:`flexure.data.as_images` takes.
+        loss: What it learnt by, where a single output is not judged by its sign (:class:`~flexure.losses.Squared`).
         batch_size: Images per forward pass.
         device: Where to measure; None: where the network is.
 
@@ -205,7 +212,8 @@ def accuracy(
             count += len(batch.y)
             if len(batch.y):
                 x = batch.x.to(device=mounted.device, dtype=mounted.dtype)
-                right += int((answers(outputs_of(mounted, mounted.normalized(x), batch)).cpu() == batch.y).sum())
+                outputs = outputs_of(mounted, mounted.normalized(x), batch)
+                right += int((answers(outputs, loss).cpu() == batch.y).sum())
     if not count:
         raise DataError(f"{images.name}: none of its {len(images)} images can be read.")
     share = right / count

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from flexure.losses import answers
 from flexure.stats import standard_error
 
 __all__ = ["Tally"]
@@ -30,10 +29,10 @@ class Tally:
     skipped: int = 0
 
     @classmethod
-    def of(cls, losses: torch.Tensor, outputs: torch.Tensor, y: torch.Tensor) -> "Tally":
-        """The sums of one batch: losses ``(b,)`` or their mean ``()``, outputs ``(b, q)``, classes ``(b,)``."""
+    def of(cls, losses: torch.Tensor, answered: torch.Tensor, y: torch.Tensor) -> "Tally":
+        """The sums of one batch: losses ``(b,)`` or their mean ``()``, the network's classes and the right ones."""
         many = losses.detach().double()
-        right = (answers(outputs.detach()) == y).sum().double()
+        right = (answered == y).sum().double()
         if many.ndim == 0:
             many, squares = many * len(y), torch.full_like(many, math.nan)
         else:
