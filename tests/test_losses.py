@@ -125,7 +125,8 @@ def test_a_loss_is_its_name_its_name_with_options_or_itself():
     assert as_loss(own) is own
     assert as_loss("hinge") == Hinge()
     assert as_loss({"binary_cross_entropy": {"of": "probabilities"}}) == BinaryCrossEntropy(of="probabilities")
-    assert [unit_of(as_loss(name)) for name in LOSSES] == ["nats", "loss", "loss", "nats"]
+    assert [unit_of(as_loss(name)) for name in LOSSES] == ["nats", "hinge", "squared", "nats"]
+    assert unit_of(nn.MSELoss()) == "loss"
 
 
 @pytest.mark.parametrize(

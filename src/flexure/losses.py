@@ -77,8 +77,10 @@ def as_loss(choice: str | Mapping[str, Mapping[str, Any]] | Loss) -> Loss:
 
 
 def unit_of(loss: Loss) -> str:
-    """In which unit a loss comes: nats, or its own."""
-    return "nats" if isinstance(loss, CrossEntropy | BinaryCrossEntropy) else "loss"
+    """In which unit a loss comes: nats, or its own, which has its name."""
+    if isinstance(loss, CrossEntropy | BinaryCrossEntropy):
+        return "nats"
+    return next((name for name, kind in LOSSES.items() if type(loss) is kind), "loss")
 
 
 def _beyond(outputs: torch.Tensor, threshold: float) -> torch.Tensor:

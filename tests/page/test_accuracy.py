@@ -1,5 +1,7 @@
 """The panel of accuracy: the answer with its interval, a picture only where there is noise, every reason."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from charts.test_accuracy import result
@@ -54,3 +56,12 @@ def test_lines_that_do_not_apply_are_left_out(tmp_path):
     words = words_of(page_with(tmp_path, result()))
     assert "draws per image 1" in words
     assert "deformation" not in words.partition("How it was measured")[2]
+
+
+def test_the_page_says_what_is_taken_for_the_answer():
+    one = result((0.0,))
+    assert contents([one], ["a"]).answer == "the largest output"
+    hinge = dataclasses.replace(one, units={**one.units, "loss": "hinge"})
+    assert contents([hinge], ["a"]).answer == "the sign of the output"
+    named = dataclasses.replace(one, provenance={"settings": {"loss": "Squared(half=False)"}})
+    assert contents([named], ["a"]).answer == "what the outputs stand for by their loss"

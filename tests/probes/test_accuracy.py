@@ -16,6 +16,7 @@ import flexure
 from flexure import Specimen
 from flexure.data import TensorImages
 from flexure.errors import ArgumentError, DataError, SpecimenError
+from flexure.losses import Squared
 from flexure.perturb.corruption import GaussianCorruption
 from flexure.probes import PROBES
 from flexure.results import MEASURED
@@ -74,6 +75,27 @@ def test_one_output_is_judged_by_its_sign_and_the_hinge_loss(flat):
     assert row["loss"] == pytest.approx(np.mean([0, 0.5, 1.5, 0, 1]), rel=1e-12)
     assert found.units["loss"] == "hinge"
     assert "loss is the hinge loss max(0, 1 - y f)" in found.notes[0]
+
+
+@pytest.mark.parametrize("loss", ["squared", {"squared": {"half": True}}, Squared()])
+def test_one_output_that_learnt_labels_as_numbers_is_judged_from_one_half(loss):
+    x = torch.tensor([0.9, 0.4, 0.6, -0.5]).double().view(4, 1, 1, 1)
+    found = flexure.accuracy(nn.Flatten(), (x, torch.tensor([1, 0, 0, 0])), loss=loss)
+    row = only(found)
+    factor = 0.5 if isinstance(loss, dict) else 1.0
+    assert row["accuracy"] == 0.75
+    assert row["loss"] == pytest.approx(factor * np.mean([0.01, 0.16, 0.36, 0.25]), rel=1e-6)
+    assert found.units["loss"] == "squared"
+    assert found.notes[0].endswith(f"those of Squared(half={factor == 0.5}).")
+    assert found.provenance["settings"]["loss"] == f"Squared(half={factor == 0.5})"
+
+
+def test_a_loss_that_gives_a_mean_or_does_not_exist_is_refused():
+    x, y = labelled(4, 2)
+    with pytest.raises(ArgumentError, match=r"a loss per image; it gave shape \(\) for 4 images.*reduction='none'"):
+        flexure.accuracy(_First(2), (x, y), loss=F.cross_entropy)
+    with pytest.raises(ArgumentError, match=r"no loss 'squard'\. Did you mean 'squared'"):
+        flexure.accuracy(_First(2), (x, y), loss="squard")
 
 
 def test_under_noise_the_error_is_that_of_the_normal_law():

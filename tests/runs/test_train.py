@@ -14,6 +14,7 @@ import flexure
 from flexure.bench import weights_hash
 from flexure.errors import ArgumentError, RunError, SpecimenError
 from flexure.models import load_weights, resolve
+from flexure.monitors import gather
 from flexure.results import read
 from flexure.runs import train as train_module
 from flexure.runs.examine import IncompleteRunError
@@ -300,3 +301,22 @@ def test_several_processes_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(train_module.distributed, "world_size", lambda: 2)
     with pytest.raises(RunError, match="a training is done by one process; leave torchrun out"):
         train_spec(spec(), out=tmp_path)
+
+
+def test_accuracy_is_measured_as_the_loss_means_the_output(tmp_path):
+    fields = {"net": "simple_cnn", "width": 0.01, "data": "scale-detection-1d", "num_classes": 1, "lr": 1e-6}
+    asked = spec(**fields, loss="squared", epochs=1, probes={"accuracy": {}}, monitors={"accuracy": {"limit": 40}})
+    run = train_spec(asked, out=tmp_path / "run")
+    (trained,), (row,) = (run[name].to_frame().to_dict("records") for name in ("training", "accuracy"))
+    assert run["accuracy"].provenance["settings"]["loss"] == "Squared(half=False)"
+    assert row["n"] == QUICK["measure_limit"]
+    seen = gather(tmp_path / "run", "accuracy").to_frame()
+    assert seen["loss"].iloc[-1] == pytest.approx(trained["test_loss"], rel=1e-5)
+    assert seen["accuracy"].iloc[-1] == trained["test_accuracy"]
+
+
+def test_an_accuracy_that_names_its_own_loss_keeps_it():
+    asked = spec(loss="squared", probes={"accuracy": {"loss": "hinge"}})
+    assert asked.judged(asked.probes)["accuracy"] == {"loss": "hinge"}
+    assert asked.judged({"sensitivity": {}, "accuracy": {"draws": 2}})["accuracy"] == {"loss": "squared", "draws": 2}
+    assert spec(loss="hinge").judged({"accuracy": {}}) == {"accuracy": {}}

@@ -14,9 +14,9 @@ from flexure.results import Result
 __all__ = ["QUANTITIES", "draw"]
 
 QUANTITIES = {
-    "error": ("Error", "Share of images whose class is not the largest output."),
-    "accuracy": ("Accuracy", "Share of images whose class is the largest output."),
-    "loss": ("Loss", "Mean cross-entropy, or hinge loss for networks of one output."),
+    "error": ("Error", "Share of images whose class is not the network's answer."),
+    "accuracy": ("Accuracy", "Share of images whose class is the network's answer."),
+    "loss": ("Loss", "Mean cross-entropy, or hinge loss for networks of one output, unless another is named."),
 }
 _WIDTH, _HEIGHT = 480, 280
 

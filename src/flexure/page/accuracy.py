@@ -65,6 +65,7 @@ class Contents:
     rows: list[Row]
     has_status: bool
     loss_unit: str
+    answer: str
 
 
 def contents(results: Sequence[Result], labels: Sequence[str]) -> Contents:
@@ -75,7 +76,14 @@ def contents(results: Sequence[Result], labels: Sequence[str]) -> Contents:
     answers = [_answer(*one) for one in zip(results, labels, colors(len(results)), strict=True) if len(one[0])]
     units = {str(result.units.get("loss", "")) for result in results}
     unit = units.pop() if len(units) == 1 else ""
-    return Contents(answers, pictures, rows, any(row.status for row in rows), unit)
+    return Contents(answers, pictures, rows, any(row.status for row in rows), unit, _answered(results, unit))
+
+
+def _answered(results: Sequence[Result], unit: str) -> str:
+    """What is taken for the network's answer."""
+    if any(result.provenance.get("settings", {}).get("loss") for result in results):
+        return "what the outputs stand for by their loss"
+    return "the sign of the output" if unit == "hinge" else "the largest output"
 
 
 def _answer(result: Result, label: str, color: str) -> Answer:

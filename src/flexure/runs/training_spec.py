@@ -138,6 +138,13 @@ class TrainingSpec(Fields):
         self.recipe()
         return self
 
+    def judged(self, probes: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Options by probe, with the training's loss for accuracy where the loss says what outputs stand for."""
+        found = dict(probes)
+        if "accuracy" in found and hasattr(self.recipe().loss, "answers"):
+            found["accuracy"] = {"loss": self.loss, **found["accuracy"]}
+        return found
+
     def recipe(self) -> Recipe:
         """How to train."""
         return Recipe(

@@ -49,7 +49,7 @@ def monitors_of(spec: TrainingSpec, trainee: Trainee, folder: Path) -> list[Call
             specimen=trainee.specimen,
             seed=spec.seed,
         )
-        for probe, options in spec.monitors.items()
+        for probe, options in spec.judged(spec.monitors).items()
     ]
 
 

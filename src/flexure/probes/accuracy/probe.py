@@ -1,10 +1,8 @@
 """How often is the network right, and at what loss, on clean and on noisy images?"""
 
-import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,62 +15,22 @@ from flexure import distributed
 from flexure.bench import Mounted, mount
 from flexure.data import Batch, Images, as_images, notes_of, usable_batch
 from flexure.errors import ArgumentError, DataError, SpecimenError
-from flexure.perturb.corruption import GaussianCorruption, unit_noise
+from flexure.losses import Loss, answers, unit_of
+from flexure.perturb.corruption import unit_noise
 from flexure.probes._provenance import provenance
+from flexure.probes.accuracy.settings import AccuracySettings
+from flexure.probes.accuracy.tally import Tally
 from flexure.recorder import OUTPUT
 from flexure.results import MEASURED, Checkpoint, Progress, Result
 from flexure.specimen import Specimen
-from flexure.stats import Moments, standard_error
+from flexure.stats import standard_error
 
-__all__ = ["AccuracySettings", "accuracy"]
+__all__ = ["accuracy"]
 
 QUESTION = "How often is the network right, and at what loss, on the images as they are and under noise?"
 _HINGE = "One output: its sign is the class (label 1: +1, label 0: -1); loss is the hinge loss max(0, 1 - y f)."
 _ESTIMATES = ("accuracy", "error", "loss")
 _FIRST = 8
-_NOWHERE = np.iinfo(np.int64).max
-
-
-@dataclass(frozen=True)
-class AccuracySettings:
-    """What decides the numbers.
-
-    Attributes:
-        corruption: Norms of the noise.
-        draws: Noises per image and level.
-        batch_size: Images of one forward pass, at most.
-        seed: Decides the noises.
-    """
-
-    corruption: tuple[float, ...]
-    draws: int
-    batch_size: int
-    seed: int
-
-    @classmethod
-    def of(
-        cls, corruption: float | Sequence[float], *, draws: int, batch_size: int = 64, seed: int = 0
-    ) -> "AccuracySettings":
-        """The settings, checked.
-
-        Raises:
-            ArgumentError: A level is negative, not finite or given twice, there is none, or a count is below 1.
-        """
-        levels = [corruption] if isinstance(corruption, int | float) else list(corruption)
-        if not levels:
-            raise ArgumentError("accuracy: corruption names no level; give at least one, such as 0.")
-        found = tuple(float(GaussianCorruption(level).level) for level in levels)
-        if len(set(found)) < len(found):
-            raise ArgumentError(f"accuracy: every level of corruption once; got {found}.")
-        for name, count in (("draws", draws), ("batch_size", batch_size)):
-            if not isinstance(count, int) or count < 1:
-                raise ArgumentError(f"accuracy: {name} must be a whole number of at least 1; got {count!r}.")
-        return cls(found, draws, batch_size, seed)
-
-    @property
-    def passes(self) -> int:
-        """How often the images go through the network."""
-        return sum(self.draws if level else 1 for level in self.corruption)
 
 
 def accuracy(
@@ -81,6 +39,7 @@ def accuracy(
     *,
     corruption: float | Sequence[float] = (0.0,),
     draws: int = 1,
+    loss: str | dict[str, dict[str, Any]] | Loss | None = None,
     batch_size: int = 64,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
@@ -104,6 +63,9 @@ def accuracy(
         data: What ``load`` returns, a dataset, a loader, or tensors ``(x, y)``. Label ``k`` is taken for output ``k``.
         corruption: Levels :math:`\ell \ge 0`, the norms of the noise: one row each. 0 is the images as they are.
         draws: Noises per image and level. The same noises serve every level, so levels differ by size alone.
+        loss: A name in :data:`flexure.losses.LOSSES`, an object or a function that gives a loss per image, for networks
+            that learnt by another than those above; it also says which class a single output stands for: 0.5 is the
+            threshold of ``"squared"``. None: as above.
         batch_size: Images of one forward pass, at most.
         device: Where to measure; None: where the network is.
         dtype: Arithmetic, for example ``"float64"``; None: the network's own.
@@ -113,16 +75,16 @@ def accuracy(
 
     Returns:
         One row per level in the order given: ``layer`` (the output), ``corruption``, ``accuracy`` and ``error`` in
-        [0, 1], ``loss`` in nats (without unit for one output), each with its standard error ``X_se`` over images
-        (divisor n - 1, as in training), whose draws are averaged first; ``n`` images with a label, ``status``,
-        ``draws`` per image. Where labels are missing or have no output, or outputs are not one number per class,
-        ``status`` says so and the estimates are NaN.
+        [0, 1], ``loss`` in nats (without unit for one output and other losses), each with its standard error ``X_se``
+        over images (divisor n - 1, as in training), whose draws are averaged first; ``n`` images with a label,
+        ``status``, ``draws`` per image. Where labels are missing or have no output, or outputs are not one number per
+        class, ``status`` says so and the estimates are NaN.
 
         A standard error of 0 beside an accuracy of 1 means that none of the n images was wrong; it does not say that
         none will be: up to ``3 / n`` wrong would go as unnoticed one time in twenty.
 
     Raises:
-        ArgumentError: A level or a count is out of range.
+        ArgumentError: A level or a count is out of range, or ``loss`` gives no loss per image.
         DataError: Values outside the specimen's bounds, or no usable image.
         SpecimenError: The forward pass fails, or two clean passes over the first images differ.
 
@@ -131,99 +93,22 @@ def accuracy(
     Source: the corruptions of Tomasini et al., How deep convolutional neural networks lose spatial information with
         training (2022); there new noise comes with every access, here the same seed gives the same noise.
     """
-    settings = AccuracySettings.of(corruption, draws=draws, batch_size=batch_size, seed=seed)
+    settings = AccuracySettings.of(corruption, draws=draws, batch_size=batch_size, seed=seed, loss=loss)
     specimen, images = Specimen.of(specimen), as_images(data)
     began = time.perf_counter()
     with mount(specimen, device=device, dtype=dtype) as mounted:
-        origin = provenance(mounted, images, vars(settings))
+        origin = provenance(mounted, images, settings.plain())
         tally = _measure(mounted, images, settings, _Ledger(checkpoint, _identity(origin)), progress)
-    found = _Tally.merged([_Tally.of(part) for part in distributed.gather(tally.arrays())])
+    found = Tally.merged([Tally.of(part) for part in distributed.gather(tally.arrays())])
     if len(found.skipped) == len(images):
         first, reason = min(found.skipped.items())
         raise DataError(f"{images.name}: none of its {len(images)} images can be used (image {first}: {reason}).")
     origin |= {"passes": {"rows": _rows(found, settings)}, "seconds": round(time.perf_counter() - began, 2)}
     units = {"corruption": "norm of the noise", "accuracy": "fraction", "error": "fraction", "n": "images"}
-    units |= {"loss": "hinge" if found.outputs == 1 else "nats", "draws": "draws per image"}
+    units |= {"loss": _unit(found, settings), "draws": "draws per image"}
     units |= {f"{name}_se": units[name] for name in _ESTIMATES}
-    notes = (*notes_of(images), *_notes(found, images))
+    notes = (*notes_of(images), *_notes(found, images, settings))
     return Result("accuracy", QUESTION, _table(found, settings), units=units, provenance=origin, notes=notes)
-
-
-@dataclass(eq=False)
-class _Tally:
-    """Everything kept while images go through: what adds up, and what must be said.
-
-    Attributes:
-        moments: Of (right, loss) per level; both are means over an image's draws.
-        left_out: Images per level whose loss was not finite ``(levels,)``.
-        first: The lowest index among them.
-        unlabelled: Images without a label.
-        strays, stray: Images with a label that no output stands for; index and label of the first.
-        outputs: Outputs of the network; 0 before the first pass.
-        reason: Why nothing can be measured.
-        skipped: Index and reason of each image that could not be used.
-    """
-
-    moments: Moments
-    left_out: np.ndarray
-    first: np.ndarray
-    unlabelled: int = 0
-    strays: int = 0
-    stray: list[int] | None = None
-    outputs: int = 0
-    reason: str = ""
-    skipped: dict[int, str] = field(default_factory=dict)
-
-    @classmethod
-    def empty(cls, levels: int) -> "_Tally":
-        """Nothing yet."""
-        return cls(Moments.empty(levels, 2), np.zeros(levels, np.int64), np.full(levels, _NOWHERE))
-
-    def add(self, z: torch.Tensor, index: torch.Tensor) -> None:
-        """Count a batch: ``z (levels, b, 2)``."""
-        keep = z.isfinite().all(2)
-        self.moments = self.moments.merge(Moments.of(z, keep))
-        bad, numbers = ~keep.numpy(), index.cpu().numpy()
-        self.left_out = self.left_out + bad.sum(1)
-        self.first = np.minimum(self.first, np.where(bad, numbers, _NOWHERE).min(1))
-
-    def note_strays(self, y: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        """Which images of a batch have a label that an output stands for; the others are counted."""
-        stray = y >= max(self.outputs, 2)
-        found = torch.stack([index[stray], y[stray]], 1).tolist()
-        self.strays += len(found)
-        self.stray = min([*found, *filter(None, [self.stray])], default=None)
-        return ~stray
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """As arrays, for storage and for sending."""
-        words = [self.unlabelled, self.strays, self.stray, self.outputs, self.reason, list(self.skipped.items())]
-        said = np.frombuffer(json.dumps(words).encode(), dtype=np.uint8)
-        names = ("n", "mean", "products")
-        sums = {name: part.numpy() for name, part in zip(names, self.moments.arrays(), strict=True)}
-        return {**sums, "left_out": self.left_out, "first": self.first, "said": said}
-
-    @classmethod
-    def of(cls, arrays: Mapping[str, np.ndarray]) -> "_Tally":
-        """Back from :meth:`arrays`."""
-        moments = Moments(*(torch.from_numpy(arrays[name].copy()) for name in ("n", "mean", "products")))
-        words: list[Any] = json.loads(arrays["said"].tobytes())
-        return cls(moments, arrays["left_out"], arrays["first"], *words[:-1], skipped=dict(words[-1]))
-
-    @classmethod
-    def merged(cls, parts: Sequence["_Tally"]) -> "_Tally":
-        """Those of all processes together."""
-        return cls(
-            Moments.merged([part.moments for part in parts]),
-            np.sum([part.left_out for part in parts], axis=0),
-            np.min([part.first for part in parts], axis=0),
-            sum(part.unlabelled for part in parts),
-            sum(part.strays for part in parts),
-            min((part.stray for part in parts if part.stray is not None), default=None),
-            max(part.outputs for part in parts),
-            next((part.reason for part in parts if part.reason), ""),
-            {index: reason for part in parts for index, reason in part.skipped.items()},
-        )
 
 
 class _Ledger:
@@ -232,10 +117,10 @@ class _Ledger:
     def __init__(self, checkpoint: Checkpoint | None, settings: Mapping[str, Any]) -> None:
         self.checkpoint, self.settings = checkpoint, settings
 
-    def load(self, levels: int) -> tuple[_Tally, int]:
+    def load(self, levels: int) -> tuple[Tally, int]:
         """The sums to go on from and the batch that comes next; nothing and 0 where there are none."""
         saved = self.checkpoint.load(self.settings) if self.checkpoint is not None else None
-        return (_Tally.empty(levels), 0) if saved is None else (_Tally.of(saved), int(saved["cursor"]))
+        return (Tally.empty(levels), 0) if saved is None else (Tally.of(saved), int(saved["cursor"]))
 
     def save(self, arrays: Mapping[str, np.ndarray], cursor: int, *, force: bool = False) -> None:
         """Keep the sums of the first ``cursor`` batches."""
@@ -252,7 +137,7 @@ def _identity(origin: Mapping[str, Any]) -> dict[str, Any]:
 
 def _measure(
     mounted: Mounted, images: Images, settings: AccuracySettings, ledger: _Ledger, progress: Progress | None
-) -> _Tally:
+) -> Tally:
     """The sums over the images of this process."""
     mine = distributed.shard(range(len(images)))
     batches = [mine[start : start + settings.batch_size] for start in range(0, len(mine), settings.batch_size)]
@@ -274,7 +159,7 @@ def _measure(
     return tally
 
 
-def _count(tally: _Tally, mounted: Mounted, batch: Batch, settings: AccuracySettings) -> None:
+def _count(tally: Tally, mounted: Mounted, batch: Batch, settings: AccuracySettings) -> None:
     """Pass a batch through the network at every level and count what comes out."""
     known = batch.y >= 0
     tally.skipped |= dict(batch.skipped)
@@ -294,13 +179,13 @@ def _count(tally: _Tally, mounted: Mounted, batch: Batch, settings: AccuracySett
         noise = unit_noise(clean, index, seed=settings.seed, draw=draw) if any(settings.corruption) else None
         for place, level in enumerate(settings.corruption):
             if level and noise is not None:
-                z[place] += _scores(_forward(mounted, clean + level * noise), y) / settings.draws
+                z[place] += _scores(_forward(mounted, clean + level * noise), y, settings.loss) / settings.draws
             elif draw == 0:
-                z[place] = _scores(_forward(mounted, clean), y)
+                z[place] = _scores(_forward(mounted, clean), y, settings.loss)
     tally.add(z, index)
 
 
-def _look(tally: _Tally, mounted: Mounted, clean: torch.Tensor) -> bool:
+def _look(tally: Tally, mounted: Mounted, clean: torch.Tensor) -> bool:
     """Whether the network gives one number per class, found out on its first images; refuses one that is not steady."""
     output = _forward(mounted, some := clean[:_FIRST])
     if not output.is_floating_point() or output.ndim not in (1, 2) or len(output) != len(some) or not output.numel():
@@ -340,16 +225,34 @@ def _forward(mounted: Mounted, rows: torch.Tensor) -> torch.Tensor:
     return torch.cat([_forward(mounted, half) for half in rows.chunk(2)])
 
 
-def _scores(output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+def _scores(output: torch.Tensor, y: torch.Tensor, loss: Loss | None) -> torch.Tensor:
     """Whether each image's class was found, and its loss: ``(b, 2)``, float64, on the CPU."""
     f, y = output.cpu().double(), y.cpu()
+    if loss is not None:
+        return _scores_by(loss, f.view(len(f), -1), y)
     if f.ndim == 1 or f.shape[1] == 1:
         f = f.flatten()
         return torch.stack([(f > 0) == (y == 1), (1 - (2 * y - 1) * f).clamp(min=0)], 1)
     return torch.stack([f.argmax(1) == y, F.cross_entropy(f, y, reduction="none")], 1)
 
 
-def _table(found: _Tally, settings: AccuracySettings) -> pd.DataFrame:
+def _scores_by(loss: Loss, f: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    losses = loss(f, y)
+    if losses.shape != y.shape:
+        raise ArgumentError(
+            f"accuracy: loss must give a loss per image; it gave shape {tuple(losses.shape)} for {len(y)} images. "
+            "A loss of torch does with reduction='none'."
+        )
+    return torch.stack([answers(f, loss) == y, losses], 1)
+
+
+def _unit(found: Tally, settings: AccuracySettings) -> str:
+    if settings.loss is not None:
+        return unit_of(settings.loss)
+    return "hinge" if found.outputs == 1 else "nats"
+
+
+def _table(found: Tally, settings: AccuracySettings) -> pd.DataFrame:
     mean = found.moments.mean
     errors = standard_error(torch.diagonal(found.moments.products, dim1=1, dim2=2), found.moments.n[:, None])
     rows = []
@@ -366,13 +269,13 @@ def _table(found: _Tally, settings: AccuracySettings) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _rows(found: _Tally, settings: AccuracySettings) -> int:
+def _rows(found: Tally, settings: AccuracySettings) -> int:
     """Images that went through the network, copies counted."""
     counts = found.moments.n.numpy() + found.left_out
     return int(sum(n * (settings.draws if level else 1) for n, level in zip(counts, settings.corruption, strict=True)))
 
 
-def _status(found: _Tally, place: int) -> str:
+def _status(found: Tally, place: int) -> str:
     """How the measurement at a level ended."""
     gone = found.strays or int(found.left_out[place])
     more = f" and {gone - 1} more" if gone > 1 else ""
@@ -384,14 +287,16 @@ def _status(found: _Tally, place: int) -> str:
     return found.reason or (MEASURED if found.moments.n[place] else "no labels")
 
 
-def _notes(found: _Tally, images: Images) -> list[str]:
+def _notes(found: Tally, images: Images, settings: AccuracySettings) -> list[str]:
     notes, n = [], len(images)
     if found.skipped:
         named = "; ".join(f"image {index}: {found.skipped[index]}" for index in sorted(found.skipped)[:3])
         notes.append(f"{len(found.skipped)} of {n} images could not be used and are left out ({named}).")
     if 0 < found.unlabelled < n - len(found.skipped):
         notes.append(f"{found.unlabelled} of {n} images have no label and are left out.")
-    if found.outputs == 1:
+    if settings.loss is not None:
+        notes.append(f"Loss, and from where a single output means class 1: those of {settings.plain()['loss']}.")
+    elif found.outputs == 1:
         notes.append(_HINGE)
     named = len(images.classes) if images.classes is not None else 0
     if named and found.outputs and named != max(found.outputs, 2):
