@@ -46,6 +46,17 @@ def test_one_output_for_binary_cross_entropy_and_one_per_class_for_squared_unles
     assert outputs(prepared(loss="squared", num_classes=1, limit=20)) == 1
 
 
+def test_points_are_given_in_two_splits_but_those_of_the_authors_are_divided():
+    fields = {"net": "densenetl2", "width": 0.1, "num_classes": 1}
+    found = prepared(**fields, data="torus-curves", seed=3)
+    assert outputs(found) == 1 and found.specimen.bounds == (-9.0, 9.0)
+    assert (len(found.images), len(found.test), found.notes) == (100, 100, ())
+    assert not torch.equal(found.images.read([0]).x, found.test.read([0]).x)
+    assert found.test.read([0]).x.shape == (1, 1, 1, 3)
+    fixed = prepared(**fields, data="folded-boxes:draw=authors")
+    assert (len(fixed.images), len(fixed.test)) == (80, 20)
+
+
 def folder(root, *, channels: int = 3):
     generator = np.random.default_rng(0)
     for split, count in (("train", 12), ("test", 6)):

@@ -3,10 +3,11 @@
 from flexure.data.dataset import as_images
 from flexure.data.folder import FolderImages
 from flexure.data.hashing import content_hash
-from flexure.data.loading import check_name, load, names
+from flexure.data.loading import check_name, is_made, load, names
+from flexure.data.manifolds import Manifold
 from flexure.data.sample import balanced, hold_out, sample
 from flexure.data.scale_detection import ScaleDetection
-from flexure.data.stream import Batch, Images, bounds_of, labels_of, notes_of, translation_of
+from flexure.data.stream import Batch, Images, bounds_of, distances_of, labels_of, notes_of, translation_of
 from flexure.data.tensors import TensorImages
 from flexure.data.usable import usable, usable_batch
 
@@ -14,6 +15,7 @@ __all__ = [
     "Batch",
     "FolderImages",
     "Images",
+    "Manifold",
     "ScaleDetection",
     "TensorImages",
     "as_images",
@@ -21,7 +23,9 @@ __all__ = [
     "bounds_of",
     "check_name",
     "content_hash",
+    "distances_of",
     "hold_out",
+    "is_made",
     "labels_of",
     "load",
     "names",

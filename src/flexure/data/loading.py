@@ -10,6 +10,8 @@ from flexure.data.digits import digits, digits8
 from flexure.data.folder import FolderImages, part_of
 from flexure.data.hub import hub_images
 from flexure.data.idx import IDX, idx_images
+from flexure.data.manifold_shapes import SHAPES
+from flexure.data.manifolds import is_manifold, manifold, manifold_options
 from flexure.data.pictures import Size, as_size
 from flexure.data.sample import sample
 from flexure.data.scale_detection import SCALE_DETECTION, is_scale_detection, options_in, scale_detection
@@ -18,7 +20,7 @@ from flexure.data.tensors import TensorImages
 from flexure.data.vision import VISION, vision_images
 from flexure.errors import ArgumentError, DataError, nearest
 
-__all__ = ["SPLITS", "check_name", "load", "names"]
+__all__ = ["SPLITS", "check_name", "is_made", "load", "names"]
 
 SPLITS = ("test", "train")
 
@@ -27,7 +29,12 @@ _EMBEDDED = {"digits": digits, "digits8": digits8}
 
 def names() -> tuple[str, ...]:
     """Every name :func:`load` knows, beside ``folder:PATH`` and ``hub:NAME``."""
-    return (*_EMBEDDED, *IDX, *VISION, *SCALE_DETECTION)
+    return (*_EMBEDDED, *IDX, *VISION, *SCALE_DETECTION, *SHAPES)
+
+
+def is_made(name: str) -> bool:
+    """Whether these images are made, not read, in a size of their own which they keep."""
+    return is_scale_detection(name) or is_manifold(name)
 
 
 def check_name(name: str, *, split: str = "test") -> None:
@@ -46,6 +53,8 @@ def check_name(name: str, *, split: str = "test") -> None:
         part_of(rest, split)
     elif is_scale_detection(name):
         options_in(name)
+    elif is_manifold(name):
+        manifold_options(name)
     elif not (colon and kind == "hub") and name not in names():
         hint = f" {name} is a folder: use folder:{name}" if Path(name).expanduser().is_dir() else ""
         raise ArgumentError(f"no data set {name!r}. {nearest(name, [*names(), 'folder:PATH', 'hub:NAME'])}{hint}")
@@ -69,7 +78,9 @@ def load(
             ``root``, as torchvision lays them out); ``cifar10`` and the others of :func:`names` (through torchvision);
             ``scale-detection-1d``, ``scale-detection-2d`` and both with ``-blocks`` at the end, which are made, not
             read (:class:`~flexure.data.ScaleDetection`: 1,024 training images unless ``limit`` says otherwise), with
-            its options behind a colon (``scale-detection-1d:side=64,scale=16``);
+            its options behind a colon (``scale-detection-1d:side=64,scale=16``); ``torus-curves``, ``folded-boxes``,
+            ``double-helix``, ``two-cosines``, ``two-spheres`` and ``two-cycles``, points of which each is an image of
+            one row (:class:`~flexure.data.Manifold`: 100 unless ``limit`` says otherwise);
             ``folder:PATH`` (class folders, or ``train`` and ``test`` folders of them); ``hub:NAME`` (Hugging Face).
         root: Where data sets lie; ``~/data`` unless given.
         limit: Images wanted: a seeded sample in which class counts differ by at most one
@@ -81,7 +92,7 @@ def load(
         download: Fetch what is missing under ``root``; never done unless asked for.
 
     Returns:
-        Images in [0, 1], ``(C, H, W)``; those of scale detection have pixels of other values.
+        Images in [0, 1], ``(C, H, W)``; those that are made have pixels of other values.
 
     Raises:
         ArgumentError: No such name or split (the nearest is suggested), or a ``limit`` or ``image_size`` below 1;
@@ -104,6 +115,11 @@ def load(
                 "Other sizes come by name, such as scale-detection-2d:side=56,scale=28."
             )
         return scale_detection(name, split=split, size=limit, seed=seed)
+    if is_manifold(name):
+        points = manifold(name, split=split, size=limit, seed=seed)
+        if size not in (None, (1, points.dimensions)):
+            raise ArgumentError(f"data {name!r}: points of {points.dimensions} coordinates have no other image_size.")
+        return points
     if name.startswith("folder:"):
         return FolderImages(part_of(name.removeprefix("folder:"), split), limit=limit, seed=seed, image_size=size)
     place = Path("~/data" if root is None else root).expanduser()

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from flexure import rng
-from flexure.data.stream import Batch, Images, labels_of, notes_of
+from flexure.data.stream import Batch, Images, distances_of, labels_of, notes_of
 from flexure.errors import ArgumentError
 
 __all__ = ["Selected", "balanced", "hold_out", "sample"]
@@ -40,6 +40,12 @@ class Selected:
         """Labels where they are known without reading an image."""
         labels = labels_of(self.base)
         return None if labels is None else labels[self.positions]
+
+    @property
+    def distances(self) -> np.ndarray | None:
+        """Distances between points, where the full set knows them."""
+        found = distances_of(self.base)
+        return None if found is None else found[np.ix_(self.positions, self.positions)]
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-__all__ = ["Batch", "Images", "bounds_of", "labels_of", "notes_of", "translation_of"]
+__all__ = ["Batch", "Images", "bounds_of", "distances_of", "labels_of", "notes_of", "translation_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +70,11 @@ def translation_of(images: Images) -> Any:
 def bounds_of(images: Images) -> tuple[float, float] | None:
     """Smallest and largest pixel value of a set that says so (an attribute ``bounds``, its own or its base's)."""
     return _own(images, "bounds")
+
+
+def distances_of(images: Images) -> np.ndarray | None:
+    """Distances ``(n, n)`` along what points lie on, of a set that knows them (an attribute ``distances``), or None."""
+    return _own(images, "distances")
 
 
 def _own(images: Any, name: str) -> Any:

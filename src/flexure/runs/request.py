@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from flexure import data, distributed, models
-from flexure.data.scale_detection import is_scale_detection
 from flexure.errors import ArgumentError, RunError
 from flexure.results import Run
 from flexure.runs import demo
@@ -152,7 +151,7 @@ def prepare(spec: Spec) -> tuple[Specimen, data.Images, nn.Module | None]:
         root=spec.root,
         limit=spec.limit if spec.hold_out is None else None,
         seed=spec.seed,
-        image_size=spec.image_size or (None if is_scale_detection(spec.data) else specimen.image_size),
+        image_size=spec.image_size or (None if data.is_made(spec.data) else specimen.image_size),
         split=spec.split,
         download=spec.download,
     )

@@ -9,8 +9,8 @@ import numpy as np
 
 from flexure import data, models, rng
 from flexure.data.folder import part_of
+from flexure.data.manifolds import is_manifold, manifold_options
 from flexure.data.memory import in_memory
-from flexure.data.scale_detection import is_scale_detection
 from flexure.errors import ArgumentError, DataError, nearest
 from flexure.models.nets import NETS
 from flexure.runs.training_spec import TrainingSpec
@@ -86,7 +86,7 @@ def _images(spec: TrainingSpec) -> tuple[data.Images, data.Images, tuple[str, ..
 
 def _has_parts(name: str) -> bool:
     """Whether a data set has test images of its own."""
-    if name in _EMBEDDED:
+    if name in _EMBEDDED or (is_manifold(name) and manifold_options(name).get("draw") == "authors"):
         return False
     if name.startswith("folder:"):
         path = name.removeprefix("folder:")
@@ -107,8 +107,8 @@ def _load(spec: TrainingSpec, split: str, limit: int | None) -> data.Images:
 
 
 def _image_size(spec: TrainingSpec) -> int | tuple[int, int] | None:
-    """The size asked for, else that of the network; none for images that must keep their distances."""
-    if spec.image_size is not None or is_scale_detection(spec.data):
+    """The size asked for, else that of the network; none for images that are made in a size of their own."""
+    if spec.image_size is not None or data.is_made(spec.data):
         return spec.image_size
     net = NETS.get(spec.net.lower())
     return net.image_size if net is not None else models.resolve(spec.net, trust=spec.trust).image_size
