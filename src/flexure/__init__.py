@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flexure.analysis.cluster import cluster
     from flexure.analysis.compare import compare
     from flexure.charts import chart
     from flexure.data import load
@@ -47,6 +48,7 @@ __all__ = [
     "SpecimenError",
     "accuracy",
     "chart",
+    "cluster",
     "compare",
     "examine",
     "filters",
@@ -76,6 +78,7 @@ _WHERE = {
     "SpecimenError": "flexure.errors",
     "accuracy": "flexure.probes.accuracy",
     "chart": "flexure.charts",
+    "cluster": "flexure.analysis.cluster",
     "compare": "flexure.analysis.compare",
     "examine": "flexure.runs.examine",
     "filters": "flexure.probes.filters",
