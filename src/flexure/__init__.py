@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flexure.page import report
     from flexure.perturb.diffeomorphism import Diffeomorphism
     from flexure.probes.accuracy import accuracy
+    from flexure.probes.elasticity import elasticity
     from flexure.probes.filters import filters
     from flexure.probes.layers import layers
     from flexure.probes.phase_diagram import phase_diagram
@@ -50,6 +51,7 @@ __all__ = [
     "chart",
     "cluster",
     "compare",
+    "elasticity",
     "examine",
     "filters",
     "layers",
@@ -80,6 +82,7 @@ _WHERE = {
     "chart": "flexure.charts",
     "cluster": "flexure.analysis.cluster",
     "compare": "flexure.analysis.compare",
+    "elasticity": "flexure.probes.elasticity",
     "examine": "flexure.runs.examine",
     "filters": "flexure.probes.filters",
     "layers": "flexure.probes.layers",

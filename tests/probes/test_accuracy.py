@@ -256,8 +256,8 @@ def test_wrong_options_are_refused_before_anything_is_read(options, words):
 
 
 def test_passes_are_counted_beforehand():
-    assert PROBES["accuracy"].cost({}) == (1, 1)
-    assert PROBES["accuracy"].cost({"corruption": [0, 1, 10], "draws": 4}) == (9, 9)
+    assert PROBES["accuracy"].cost({}, 10) == (1, 1)
+    assert PROBES["accuracy"].cost({"corruption": [0, 1, 10], "draws": 4}, 10) == (9, 9)
 
 
 @pytest.mark.parametrize("after", [1, 3])

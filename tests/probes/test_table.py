@@ -26,7 +26,7 @@ def test_every_probe_takes_specimen_and_data_and_knows_the_common_options_by_the
 @pytest.mark.parametrize("probe", PROBES.values(), ids=lambda probe: probe.name)
 def test_every_probe_accepts_its_own_defaults_and_knows_its_cost(probe):
     probe.refuse({})
-    least, most = probe.cost({})
+    least, most = probe.cost({}, 10)
     assert 0 <= least <= most
 
 
@@ -61,4 +61,4 @@ def test_defaults_are_those_of_keyword_only_parameters():
     ],
 )
 def test_a_clean_pass_and_two_per_draw_for_every_network(options, passes):
-    assert PROBES["sensitivity"].cost(options) == passes
+    assert PROBES["sensitivity"].cost(options, 10) == passes

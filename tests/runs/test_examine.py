@@ -203,7 +203,7 @@ def test_the_plan_counts_the_passes():
 @pytest.mark.parametrize("draws", [1, 3])
 def test_the_plan_tells_the_truth(x, draws):
     result = flexure.sensitivity(net(), x, draws=draws)
-    least, most = PROBES["sensitivity"].cost({"draws": draws})
+    least, most = PROBES["sensitivity"].cost({"draws": draws}, 10)
     assert least == most == result.provenance["passes"]["rows"] / len(x)
 
 

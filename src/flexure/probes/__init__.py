@@ -21,14 +21,15 @@ class Probe:
     Attributes:
         name: What users type; also the function's name.
         module: Where the function is; imported when it is needed.
-        passes: From the probe's options to how often the whole set goes through a network: at least, at most.
+        passes: From the probe's options and the number of images to how often the whole set goes through a network: at
+            least, at most.
         check: Raises ArgumentError for values of options that the probe would refuse; computes nothing.
         opt_in: Whether it runs only where it is asked for by name.
     """
 
     name: str
     module: str
-    passes: Callable[[Mapping[str, Any]], Passes]
+    passes: Callable[[Mapping[str, Any], int], Passes]
     check: Callable[[Mapping[str, Any]], None]
     opt_in: bool = False
 
@@ -36,9 +37,9 @@ class Probe:
         """The probe's function."""
         return getattr(import_module(self.module), self.name)
 
-    def cost(self, options: Mapping[str, Any]) -> Passes:
-        """How many passes over the data these options need: at least, at most."""
-        return self.passes({**defaults(self.load()), **options})
+    def cost(self, options: Mapping[str, Any], images: int) -> Passes:
+        """How many passes over so many images these options need: at least, at most."""
+        return self.passes({**defaults(self.load()), **options}, images)
 
     def refuse(self, options: Mapping[str, Any]) -> None:
         """Refuse values that the probe itself would refuse.
@@ -68,7 +69,7 @@ def check_probes(names: Iterable[str]) -> tuple[str, ...]:
     return chosen or tuple(name for name, probe in PROBES.items() if not probe.opt_in)
 
 
-def _sensitivity_passes(options: Mapping[str, Any]) -> Passes:
+def _sensitivity_passes(options: Mapping[str, Any], images: int) -> Passes:
     """What the settings say for the network and its shuffles, and as often for every initialized network."""
     initialized = options["initialized"]
     return _sensitivity_settings(options).passes(initialized if isinstance(initialized, int) else _count(initialized))
@@ -84,7 +85,7 @@ def _sensitivity_settings(options: Mapping[str, Any]) -> Any:
     return Settings(**{name: options[name] for name in Settings.__dataclass_fields__})
 
 
-def _accuracy_passes(options: Mapping[str, Any]) -> Passes:
+def _accuracy_passes(options: Mapping[str, Any], images: int) -> Passes:
     """Once as the images are, as often as there are draws for every level of noise."""
     passes = _accuracy_settings(options).passes
     return passes, passes
@@ -100,7 +101,7 @@ def _check_accuracy(options: Mapping[str, Any]) -> None:
     _accuracy_settings(options)
 
 
-def _no_passes(options: Mapping[str, Any]) -> Passes:
+def _no_passes(options: Mapping[str, Any], images: int) -> Passes:
     """The weights alone are read."""
     return 0, 0
 
@@ -111,7 +112,7 @@ def _check_filters(options: Mapping[str, Any]) -> None:
     check_initialized("filters", options["initialized"])
 
 
-def _phase_diagram_passes(options: Mapping[str, Any]) -> Passes:
+def _phase_diagram_passes(options: Mapping[str, Any], images: int) -> Passes:
     """Clean once, then two copies per draw at every point."""
     settings = _phase_diagram_settings(options)
     passes = 1 + 2 * settings.draws * settings.n_points
@@ -128,6 +129,17 @@ def _check_phase_diagram(options: Mapping[str, Any]) -> None:
     _phase_diagram_settings(options)
 
 
+def _elasticity_passes(options: Mapping[str, Any], images: int) -> Passes:
+    """Forward and back in the limit; with steps of finite size up to once after every step on an image."""
+    return (2, 2) if options["step"] is None else (2, 2 + images)
+
+
+def _check_elasticity(options: Mapping[str, Any]) -> None:
+    from flexure.probes.elasticity.settings import Settings
+
+    Settings(**{name: options[name] for name in Settings.__dataclass_fields__})
+
+
 def _count(modules: Any) -> int:
     return len(modules) if isinstance(modules, list | tuple) else 1
 
@@ -142,6 +154,13 @@ PROBES: Mapping[str, Probe] = MappingProxyType(
                 "flexure.probes.phase_diagram",
                 _phase_diagram_passes,
                 _check_phase_diagram,
+                opt_in=True,
+            ),
+            Probe(
+                "elasticity",
+                "flexure.probes.elasticity",
+                _elasticity_passes,
+                _check_elasticity,
                 opt_in=True,
             ),
             Probe("filters", "flexure.probes.filters", _no_passes, _check_filters),

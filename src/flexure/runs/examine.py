@@ -175,7 +175,7 @@ def plan(options: Mapping[str, Mapping[str, Any]], images: int, *, initial: bool
     sentences = []
     for name, own in options.items():
         extra = {"initialized": 1} if initial and "initialized" not in own else {}
-        sentences.append(f"{name}: {_passes(*PROBES[name].cost({**own, **extra}), images)}")
+        sentences.append(f"{name}: {_passes(*PROBES[name].cost({**own, **extra}, images), images)}")
     return sentences
 
 

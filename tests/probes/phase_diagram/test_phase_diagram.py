@@ -292,8 +292,8 @@ def test_one_image_is_not_enough():
 def test_it_runs_only_where_it_is_asked_for_and_knows_its_cost():
     probe = PROBES["phase_diagram"]
     assert probe.opt_in
-    assert probe.cost({}) == (181, 181)
-    assert probe.cost({"temperatures": [1e-3], "cutoffs": [3, 4], "draws": 3}) == (13, 13)
+    assert probe.cost({}, 10) == (181, 181)
+    assert probe.cost({"temperatures": [1e-3], "cutoffs": [3, 4], "draws": 3}, 10) == (13, 13)
 
 
 def test_one_image_is_shown_across_the_plane_as_it_was_measured():

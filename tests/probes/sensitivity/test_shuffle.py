@@ -203,7 +203,7 @@ def test_what_was_done_is_not_done_again(x, model):
     ],
 )
 def test_every_draw_counts_as_a_network(options, passes):
-    assert PROBES["sensitivity"].cost({"shuffle": "input", **options}) == passes
+    assert PROBES["sensitivity"].cost({"shuffle": "input", **options}, 10) == passes
 
 
 def test_the_rows_of_shuffled_networks_are_counted(x, model):

@@ -1,0 +1,158 @@
+"""Whether steps of finite size can be trusted: rounding, kinks that were crossed, steps too large to be linear."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch.func import functional_call
+
+from flexure.bench import Mounted, primary
+from flexure.probes.elasticity.exact import Moves
+from flexure.probes.elasticity.steps import Step, pushed
+from flexure.recorder import Emission, Recorder
+
+__all__ = ["Doubts"]
+
+_IMAGES = 4  # whose steps are looked at closely
+_POINTS = 64
+_KINKED = ("relu", "leakyrelu", "relu6", "prelu", "leaky_relu", "hardtanh")
+_NOISY, _LARGE = 0.01, 0.3
+
+
+@dataclass(frozen=True)
+class Doubts:
+    r"""What is known of the steps, from the first few images.
+
+    Attributes:
+        linearity: Largest share of an image's residual that its step takes away, :math:`\eta L'' K_{ii}`; up to 0.3 the
+            tangent kernel is right to some percent.
+        rounding: How far float64 is from what was measured, relative to its norm; 0 in float64.
+        crossed: Share of units with a kink (ReLU and the like) whose sign a step changes, over images and points.
+    """
+
+    linearity: float
+    rounding: float
+    crossed: float
+
+    @classmethod
+    def of(
+        cls,
+        mounted: Mounted,
+        moves: Moves,
+        parameters: Mapping[str, torch.Tensor],
+        x: torch.Tensor,
+        y: torch.Tensor,
+        points: torch.Tensor,
+        output: int,
+        step: Step,
+    ) -> "Doubts":
+        """Look closely at a few steps from the network's own weights.
+
+        Args:
+            mounted: The network.
+            moves: What was measured.
+            parameters: Its trainable parameters.
+            x: Normalized images to step on.
+            y: Their labels.
+            points: Normalized images that are watched.
+            output: The output that is watched.
+            step: What a step is.
+        """
+        own, slope = moves.own.cpu().numpy(), moves.slope.cpu().numpy()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            taken = np.abs(_curvature(mounted, x, y, output, step) * own / slope)
+        few = slice(0, _IMAGES)
+        return cls(
+            float(np.nanmax(taken, initial=0.0)),
+            _rounding(mounted, moves.moved[few, :_POINTS], x[few], y[few], points[:_POINTS], output, step),
+            _crossed(mounted, parameters, x[few], y[few], points[:_POINTS], step),
+        )
+
+    def notes(self, dtype: torch.dtype) -> list[str]:
+        """What the user should know."""
+        found = []
+        if self.rounding > _NOISY:
+            name = str(dtype).removeprefix("torch.")
+            found.append(
+                f"Rounding in {name} is {self.rounding:.0%} of what a step changes: measure with dtype='float64', with "
+                "a larger step, or in the limit (step=None)."
+            )
+        if self.linearity > _LARGE:
+            found.append(
+                f"A step takes away up to {self.linearity:.0%} of an image's residual: too large to be read as the "
+                "limit."
+            )
+        return found
+
+
+def _rounding(
+    mounted: Mounted,
+    moved: torch.Tensor,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    points: torch.Tensor,
+    output: int,
+    step: Step,
+) -> float:
+    """The same steps in float64, where that is another arithmetic and the optimizer has no state of its own."""
+    if mounted.dtype == torch.float64 or step.optimizer is not None or mounted.device.type == "mps":
+        return 0.0
+    exact = replace(mounted, model=copy.deepcopy(mounted.model).double(), dtype=torch.float64)
+    named = {name: p for name, p in exact.model.named_parameters() if p.requires_grad}
+    points = points.double()
+
+    def evaluate(values: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return _outputs(exact, values, points)[:, [output]]
+
+    rows = [push.moved[:, 0] for push in pushed(exact, named, x.double(), y, evaluate, step)]
+    expected = torch.stack(rows)
+    norm = float(expected.norm())
+    return float((moved - expected).norm()) / norm if norm > 0 else 0.0
+
+
+def _crossed(
+    mounted: Mounted,
+    parameters: Mapping[str, torch.Tensor],
+    x: torch.Tensor,
+    y: torch.Tensor,
+    points: torch.Tensor,
+    step: Step,
+) -> float:
+    """Share of units with a kink that change sides."""
+    changed = total = 0
+    before = _sides(mounted, dict(parameters), points)
+    for push in pushed(mounted, parameters, x, y, lambda values: points.new_zeros(1, 1), step):
+        for old, new in zip(before, _sides(mounted, push.after, points), strict=True):
+            changed, total = changed + int((old != new).sum()), total + old.numel()
+    return changed / total if total else 0.0
+
+
+def _sides(mounted: Mounted, values: Mapping[str, torch.Tensor], points: torch.Tensor) -> list[torch.Tensor]:
+    """Which units of each layer with a kink are above it."""
+    found: list[torch.Tensor] = []
+
+    def take(emission: Emission) -> None:
+        if emission.kind.lower() in _KINKED:
+            found.append(emission.value > 0)
+
+    with Recorder(mounted.model, take) as recorder:
+        recorder.begin()
+        functional_call(mounted.model, dict(values), (points,))
+    return found
+
+
+def _curvature(mounted: Mounted, x: torch.Tensor, y: torch.Tensor, output: int, step: Step) -> np.ndarray:
+    """Second derivative of each image's loss by the output that is watched."""
+    with torch.enable_grad():
+        out = mounted.forward(x).flatten(1).detach().requires_grad_()
+        (slope,) = torch.autograd.grad(step.loss(out, y).sum(), out, create_graph=True)
+        if not slope.requires_grad:
+            return np.zeros(len(x))
+        (found,) = torch.autograd.grad(slope[:, output].sum(), out, allow_unused=True, materialize_grads=True)
+    return found[:, output].double().cpu().numpy()
+
+
+def _outputs(mounted: Mounted, values: Mapping[str, torch.Tensor], points: torch.Tensor) -> torch.Tensor:
+    return primary(functional_call(mounted.model, dict(values), (points,)), mounted.specimen).flatten(1)

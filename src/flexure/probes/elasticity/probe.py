@@ -1,0 +1,139 @@
+"""The question, its settings, its answer."""
+
+import time
+from typing import Any
+
+import torch
+
+from flexure.bench import mount
+from flexure.data import as_images, notes_of
+from flexure.losses import Loss
+from flexure.probes._provenance import provenance
+from flexure.probes.elasticity.measurement import Measurement
+from flexure.probes.elasticity.settings import Settings
+from flexure.probes.elasticity.table import UNITS
+from flexure.results import Progress, Result
+from flexure.specimen import Specimen
+
+__all__ = ["elasticity"]
+
+QUESTION = "How far does training on one image move the prediction on another?"
+
+
+def elasticity(
+    specimen: Specimen | torch.nn.Module,
+    data: Any,
+    *,
+    points: Any = None,
+    step: float | None = None,
+    steps: int = 1,
+    loss: str | Loss = "squared",
+    optimizer: torch.optim.Optimizer | None = None,
+    sequential: bool = False,
+    output: int | str | None = None,
+    route: str = "auto",
+    per_layer: bool = False,
+    memory_limit: float = 1e9,
+    batch_size: int = 256,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Result:
+    r"""How far does training on one image move the prediction on another?
+
+    One step of gradient descent on image i with label y takes the weights from w to :math:`w_i`. With f a prediction,
+
+    .. math::
+        S^{\mathrm{ker}}_{ij} = \frac{f(x_j; w) - f(x_j; w_i)}{\eta\, \partial L / \partial f(x_i)}, \qquad
+        S^{\mathrm{rel}}_{ij} = \left|\frac{f(x_j; w_i) - f(x_j; w)}{f(x_i; w_i) - f(x_i; w)}\right|,
+
+    and in the limit of small steps (``step=None``) :math:`S^{\mathrm{ker}}` is the tangent kernel
+    :math:`K_{ij} = \nabla_w f(x_i) \cdot \nabla_w f(x_j)`, whatever label and loss, and
+    :math:`S^{\mathrm{rel}}_{ij} = |K_{ij}| / K_{ii}`. A network is locally elastic where both are large for similar
+    images alone. That linear networks seem not to be is the work of the absolute value: their K is large and negative
+    for opposite images. ``relative_signed`` keeps the sign.
+
+    The similarities are of weights, not of the function: rescaling a hidden unit of a ReLU network leaves every
+    prediction as it is and changes K.
+
+    Args:
+        specimen: The network, or a bare module (then: no normalization, no bounds). Never written to.
+        data: Images to step on: what ``load`` returns, a dataset, a loader, or tensors ``x (n, C, H, W)`` or
+            ``(x, y)``; at least 2 of them.
+        points: Other images whose predictions are watched; None: the same images.
+        step: Learning rate of the step; None: the limit of small steps.
+        steps: Steps on the same image, one after the other.
+        loss: What a step makes smaller: a name in ``flexure.losses.LOSSES`` or such an object. Of no effect in the
+            limit. A loss of one output sees the output that is watched, whose class is then label 1 and all others 0.
+        optimizer: An optimizer of this very network, whose step is taken from the state it is in; ``step`` then only
+            scales ``kernel``. None: plain gradient descent.
+        sequential: Whether each image's step begins where the one before it ended, as in an epoch of training, rather
+            than at the network's own weights.
+        output: The output that is watched; ``"trace"``: the sum of the kernels of all outputs. None: the only output,
+            or the trace.
+        route: How steps of finite size are computed: ``"rank_one"`` (linear layers and elementwise functions alone),
+            ``"loop"`` (new weights for every image), or by counted cost. Both are exact.
+        per_layer: Keep the kernel of each layer, too (``"kernel/fc1"``).
+        memory_limit: Bytes that gradients may take at a time in the limit; more images are treated in blocks.
+        batch_size: Rows in one forward pass, at most.
+        device: Where to measure; None: where the network is.
+        dtype: Arithmetic, for example ``"float64"``, which finite steps should have; None: the network's own.
+        seed: Kept with the result; nothing here is random.
+        progress: Told after each block of rows.
+
+    Returns:
+        One row per layer with trainable weights in the limit, and one for all of them (``layer`` is ``"output"``, the
+        last row): ``kind``, ``parameters``, ``share`` of the kernel of an image with itself, ``kernel_self`` (its
+        mean), ``relative_mean`` and ``cosine_mean`` (over pairs of different images), ``same_class`` (mean cosine
+        within classes), ``ratio`` (that mean as a share of itself and the mean between classes; 0.5: classes do not
+        matter), each with ``X_se`` over images (jackknife for pairs), ``n`` images, ``status``. Means over pairs of a
+        layer need ``per_layer=True``.
+
+        Arrays, float64, rows stepped on, columns watched: ``kernel (n, m)``, ``relative`` (unsigned),
+        ``relative_signed``, ``cosine``; ``labels (n,)``, ``index (n,)``.
+
+        ``provenance["diagnostics"]`` of finite steps: ``linearity`` (the largest share of a residual that a step takes
+        away, :math:`2 \eta K_{ii}` for squared loss; small where the step is as good as the limit), ``rounding`` (how
+        far float64 is from what was measured) and ``crossed`` (share of units with a kink whose sign a step changes),
+        both at the first few images.
+
+    Raises:
+        ArgumentError: An option is wrong, or options exclude each other.
+        DataError: Fewer than two usable images, or a finite step on images without labels.
+        SpecimenError: Nothing can be trained, the output that is asked for does not exist, or a pass fails.
+
+    Cost: in the limit a forward pass, a backward pass per output (without weight gradients), and per layer the cheaper
+        of two products; with finite steps n² forward passes (loop), or :math:`n^2 \sum_l d_l d_{l-1}` operations over
+        layers but the first (rank one).
+
+    Exact case: an affine network has :math:`S^{\mathrm{ker}}_{ij} = x_i \cdot x_j + 1` at any step.
+
+    Source: He and Su, *The local elasticity of neural networks* (2020). We differ in taking the limit instead of a step
+        of 1e-6 in float32, whose rounding was half of the answer for trained networks; in starting every step from the
+        same weights, as their code does but not, it seems, their text; and in the right factor for cross-entropy.
+    """
+    settings = Settings(
+        step=step,
+        steps=steps,
+        loss=loss,
+        optimizer=optimizer,
+        sequential=sequential,
+        output=output,
+        route=route,
+        per_layer=per_layer,
+        memory_limit=memory_limit,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    specimen, images = Specimen.of(specimen), as_images(data)
+    others = None if points is None else as_images(points)
+    began = time.perf_counter()
+    with mount(specimen, device=device, dtype=dtype) as mounted:
+        origin = provenance(mounted, images, settings.as_dict())
+        asked = Measurement.of(mounted, images, others, settings)
+        found = asked.limit(progress) if settings.is_limit else asked.exact(progress)
+    origin |= {"route": found.route, "diagnostics": dict(found.diagnostics)}
+    origin |= {"seconds": round(time.perf_counter() - began, 2)}
+    notes = (*notes_of(images), *asked.notes, *found.notes)
+    return Result("elasticity", QUESTION, found.table, found.arrays, UNITS, origin, notes)

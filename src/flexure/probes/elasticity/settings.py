@@ -1,0 +1,83 @@
+"""What elasticity is asked for, checked before anything is computed."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from flexure.errors import ArgumentError, nearest
+from flexure.losses import LOSSES, Loss
+
+__all__ = ["ROUTES", "Settings"]
+
+ROUTES = ("auto", "rank_one", "loop")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options of elasticity, as given.
+
+    Raises:
+        ArgumentError: A value is out of range, or two exclude each other.
+    """
+
+    step: float | None = None
+    steps: int = 1
+    loss: str | Loss = "squared"
+    optimizer: torch.optim.Optimizer | None = None
+    sequential: bool = False
+    output: int | str | None = None
+    route: str = "auto"
+    per_layer: bool = False
+    memory_limit: float = 1e9
+    batch_size: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("batch_size", 1)):
+            if getattr(self, name) < least:
+                raise ArgumentError(f"elasticity: {name} must be at least {least}; got {getattr(self, name)}.")
+        if self.step is not None and not 0 < self.step < float("inf"):
+            raise ArgumentError(
+                f"elasticity: step must be a learning rate above 0, or None for the limit; got {self.step}."
+            )
+        if self.memory_limit < 1e6:
+            raise ArgumentError(f"elasticity: memory_limit is in bytes and at least 1e6; got {self.memory_limit:g}.")
+        if self.route not in ROUTES:
+            raise ArgumentError(f"elasticity: no route {self.route!r}. {nearest(self.route, ROUTES)}")
+        if isinstance(self.loss, str) and self.loss not in LOSSES:
+            raise ArgumentError(f"elasticity: no loss {self.loss!r}. {nearest(self.loss, LOSSES)}")
+        if isinstance(self.output, str) and self.output != "trace":
+            raise ArgumentError(f"elasticity: output must be the number of an output, or 'trace'; got {self.output!r}.")
+        self._check_limit()
+        self._check_route()
+
+    def _check_limit(self) -> None:
+        """In the limit nothing is stepped."""
+        given = {"steps": self.steps != 1, "optimizer": self.optimizer is not None, "sequential": self.sequential}
+        given["route"] = self.route != "auto"
+        if self.is_limit and any(given.values()):
+            named = ", ".join(f"{name}=" for name, is_given in given.items() if is_given)
+            raise ArgumentError(f"elasticity: {named} go with steps of finite size; give step=, such as step=1e-3.")
+        if not self.is_limit and self.output == "trace":
+            raise ArgumentError("elasticity: output='trace' is for the limit (step=None); name one output, output=3.")
+        if not self.is_limit and self.per_layer:
+            raise ArgumentError("elasticity: per_layer= is for the limit (step=None): a finite step moves all layers.")
+
+    def _check_route(self) -> None:
+        """The rank-one route takes a single plain step from the network as it is."""
+        if self.route == "rank_one" and (self.steps > 1 or self.sequential or self.optimizer is not None):
+            raise ArgumentError("elasticity: route='rank_one' is for one plain step from the network's own weights.")
+
+    @property
+    def is_limit(self) -> bool:
+        """Whether the limit of small steps is meant."""
+        return self.step is None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return plain | {
+            "loss": self.loss if isinstance(self.loss, str) else repr(self.loss),
+            "optimizer": None if self.optimizer is None else type(self.optimizer).__name__,
+        }

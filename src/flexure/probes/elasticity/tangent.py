@@ -1,0 +1,174 @@
+"""The tangent kernel of a network, parameter by parameter: inner products of the gradients of its outputs."""
+
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.func import functional_call, grad, vmap
+
+from flexure.bench import Mounted, primary
+from flexure.errors import SpecimenError
+from flexure.probes.elasticity.calls import Calls, Use
+from flexure.probes.elasticity.contraction import gram, is_multiplied
+from flexure.probes.elasticity.factors import Factors, Rows, Same
+
+__all__ = ["Gradients", "Pass", "Tangent", "kernels"]
+
+Gradients = Mapping[str, Factors | Same | Rows]
+"""The gradients of one output, image by image, by parameter."""
+
+_CHECKED = 2  # images whose gradients are computed in both ways
+_AGREE = 1e-3  # how far both may differ, relative to their norm
+_ROUNDING = 1e-6  # and relative to that of all parameters: where a scale does not matter, gradients are rounding alone
+
+
+@dataclass(frozen=True, eq=False)
+class Tangent:
+    """What is known of a network's gradients.
+
+    Attributes:
+        mounted: The network on the bench.
+        parameters: Its trainable parameters.
+        fallback: The function in which a parameter takes part that no rule knows, by parameter: their gradients are
+            computed for one image after the other.
+    """
+
+    mounted: Mounted
+    parameters: Mapping[str, nn.Parameter]
+    fallback: Mapping[str, str]
+
+    @classmethod
+    def of(cls, mounted: Mounted, x: torch.Tensor) -> "Tangent":
+        """What is found on the first of these normalized images, where every rule is held against autograd.
+
+        Raises:
+            SpecimenError: The network has no trainable parameter.
+        """
+        parameters = {name: p for name, p in mounted.model.named_parameters() if p.requires_grad}
+        if not parameters:
+            raise SpecimenError(
+                f"{mounted.specimen.name}: has no trainable parameter, so no training step can move a prediction. "
+                "Frozen? model.requires_grad_(True)."
+            )
+        few = x[:_CHECKED]
+        with torch.enable_grad(), Calls({id(p): name for name, p in parameters.items()}, len(few)) as calls:
+            mounted.forward(few)
+        known = cls(mounted, parameters, calls.others)
+        wrong = dict.fromkeys(known._misjudged(few), "a rule that does not fit")
+        return cls(mounted, parameters, {**wrong, **calls.others})
+
+    def gradients(self, x: torch.Tensor, outputs: Sequence[int]) -> list[Gradients]:
+        """For each of these outputs its gradients at every image: one forward pass, and a backward pass each."""
+        pass_ = Pass.of(self, x)
+        return [self._of_output(pass_, c, x) for c in outputs]
+
+    def bytes(self, x: torch.Tensor) -> int:
+        """Memory that the gradients of one output at these images take, with those of one layer multiplied out."""
+        parts = self.gradients(x, [0])[0]
+        kept = sum(
+            tensor.nbytes for part in parts.values() for tensor in vars(part).values() if torch.is_tensor(tensor)
+        )
+        largest = max((self.parameters[name].nbytes for name, part in parts.items() if is_multiplied(part)), default=0)
+        return kept + len(x) * largest
+
+    def _of_output(self, pass_: "Pass", c: int, x: torch.Tensor) -> Gradients:
+        seed = torch.zeros_like(pass_.out)
+        seed[:, c] = 1
+        found = pass_.backward(seed)
+        each = {name: self.parameters[name].detach() for name in self.fallback}
+        found |= {name: [Rows(g)] for name, g in _one_by_one(self.mounted, each, x, c).items()}
+        return {name: _together(parts) for name, parts in found.items()}
+
+    def _misjudged(self, x: torch.Tensor) -> list[str]:
+        """Parameters whose rule gives other gradients than autograd."""
+        named = {name: p.detach() for name, p in self.parameters.items() if name not in self.fallback}
+        ruled, expected = self.gradients(x, [0])[0], _looped(self.mounted, named, x, 0)
+        zero = Rows(torch.zeros(len(x), 1, dtype=x.dtype, device=x.device))
+        slack = _ROUNDING * float(torch.stack([g.norm() for g in expected.values()]).norm()) if expected else 0.0
+        return [name for name in named if not _agree(ruled.get(name, zero).gradients(), expected[name], slack)]
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """A forward pass that can be gone back.
+
+    Attributes:
+        out: Outputs ``(images, outputs)``.
+        uses: Calls of weights in it that a rule knows.
+        fallback: Parameters that no rule knows.
+    """
+
+    out: torch.Tensor
+    uses: Sequence[Use]
+    fallback: Container[str]
+
+    @classmethod
+    def of(cls, tangent: Tangent, x: torch.Tensor) -> "Pass":
+        """Of normalized images."""
+        names = {id(p): name for name, p in tangent.parameters.items()}
+        with torch.enable_grad(), Calls(names, len(x)) as calls:
+            out = tangent.mounted.forward(x).flatten(1)
+        return cls(out, calls.uses, tangent.fallback)
+
+    def backward(self, seed: torch.Tensor) -> dict[str, list[Factors | Same | Rows]]:
+        """Gradients of ``sum(seed * out)`` image by image, use by use, of the parameters that rules know."""
+        found: dict[str, list[Factors | Same | Rows]] = defaultdict(list)
+        if not self.uses:
+            return found
+        edges = [use.edge for use in self.uses]
+        parts = torch.autograd.grad(self.out, edges, seed, retain_graph=True, allow_unused=True)
+        for use, gradient in zip(self.uses, parts, strict=True):
+            for name in use.names if gradient is not None else ():
+                if name not in self.fallback:
+                    found[name].append(use.of(name, gradient))
+        return found
+
+
+def kernels(one: Gradients, two: Gradients) -> dict[str, torch.Tensor]:
+    """The tangent kernel that each parameter contributes ``(images, images of two)``, float64."""
+    return {name: gram(one[name], two[name]) for name in one if name in two}
+
+
+def _together(parts: Sequence[Factors | Same | Rows]) -> Factors | Same | Rows:
+    """A parameter that was used several times has one gradient: their sum, before any product."""
+    return parts[0] if len(parts) == 1 else Rows(torch.stack([part.gradients() for part in parts]).sum(0))
+
+
+def _one_by_one(
+    mounted: Mounted, parameters: Mapping[str, torch.Tensor], x: torch.Tensor, c: int
+) -> dict[str, torch.Tensor]:
+    """Gradients of output c with respect to these parameters, image by image: ``(images, numbers)``."""
+    if not parameters:
+        return {}
+
+    def output(values: Mapping[str, torch.Tensor], image: torch.Tensor) -> torch.Tensor:
+        result = functional_call(mounted.model, dict(values), (image[None],))
+        return primary(result, mounted.specimen).flatten()[c]
+
+    try:
+        found = vmap(grad(output), in_dims=(None, 0))(dict(parameters), x)
+    except RuntimeError:  # control flow that depends on values, or an op without a batching rule
+        return _looped(mounted, parameters, x, c)
+    return {name: g.flatten(1) for name, g in found.items()}
+
+
+def _looped(
+    mounted: Mounted, parameters: Mapping[str, torch.Tensor], x: torch.Tensor, c: int
+) -> dict[str, torch.Tensor]:
+    """The same, one image after the other."""
+    leaves = {name: value.detach().clone().requires_grad_() for name, value in parameters.items()}
+    rows: list[Iterable[torch.Tensor]] = []
+    for image in x:
+        with torch.enable_grad():
+            result = functional_call(mounted.model, leaves, (image[None],))
+            out = primary(result, mounted.specimen).flatten()[c]
+        found = torch.autograd.grad(out, list(leaves.values()), allow_unused=True, materialize_grads=True)
+        rows.append([g.flatten() for g in found])
+    return {name: torch.stack(column) for name, column in zip(leaves, zip(*rows, strict=True), strict=True)}
+
+
+def _agree(one: torch.Tensor, two: torch.Tensor, slack: float) -> bool:
+    gap = (one - two).norm() if one.shape[1] == two.shape[1] else two.norm()
+    return bool(gap <= _AGREE * two.norm() + slack)
