@@ -91,6 +91,8 @@ def test_a_start_that_is_cut_short_says_so():
 def test_a_kernel_is_left_as_it_is():
     kernel = points(20, 3) @ points(20, 3).T  # rank 3: seventeen eigenvalues are zero up to rounding
     assert repaired(kernel).kernel is kernel and repaired(kernel).lowest == 0
+    rounded = kernel.astype(np.float32).astype(float)
+    assert np.linalg.eigvalsh(rounded)[0] < -1e-8 and repaired(rounded).kernel is rounded
 
 
 def test_clipping_keeps_what_is_positive_and_says_what_was_not():

@@ -10,7 +10,7 @@ from flexure import rng
 __all__ = ["REPAIRS", "Clustering", "Repaired", "kernel_kmeans", "repaired"]
 
 REPAIRS = ("clip", "shift")
-_ROUNDING = 1e-10  # a negative eigenvalue this small beside the largest is rounding
+_ROUNDING = 1e-6  # a negative eigenvalue this small beside the largest is rounding of a network in float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +87,8 @@ def repaired(matrix: np.ndarray, repair: str = "clip") -> Repaired:
 
     ``"clip"`` gives the nearest kernel in the Frobenius norm. ``"shift"`` adds :math:`-\lambda_{\min}` to the diagonal:
     every clustering's J grows by the same, :math:`-\lambda_{\min} (n - k)`, so the best one stays the best, but points
-    become reluctant to move, and more starts end short of it. Eigenvalues within rounding of zero, 1e-10 of the
-    largest, are left alone.
+    become reluctant to move, and more starts end short of it. Negative eigenvalues within 1e-6 of the largest are
+    rounding and left alone.
 
     Args:
         matrix: ``(n, n)`` float64, symmetric.
