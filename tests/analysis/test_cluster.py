@@ -3,11 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from torch import nn
 
+import flexure
 from flexure.analysis.cluster import cluster
 from flexure.errors import ArgumentError
 from flexure.results import Result
+from tests import gauge
 
 ALL = ["kmeans", "kernel_kmeans", "spectral"]
 NAMES = [
@@ -267,6 +271,23 @@ def test_wrong_arguments_are_refused(options, words):
     x, _ = blobs()
     with pytest.raises(ArgumentError, match=words):
         cluster(x @ x.T, **options)
+
+
+def test_images_that_move_one_another_are_of_one_class():
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(30) % 2
+    x = torch.randn(30, 1, 4, 4, generator=generator) * 0.3 + (2.0 * y - 1)[:, None, None, None]
+    model = gauge.seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 1)))
+    found = cluster(flexure.elasticity(model, (x, y))).to_frame()
+    assert (found["accuracy"] == 1).all() and (found["n"] == 30).all()
+
+
+def test_as_many_other_images_along_the_columns_are_no_similarity_of_points():
+    generator = torch.Generator().manual_seed(0)
+    x, others = torch.rand(2, 5, 1, 4, 4, generator=generator)
+    model = gauge.seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, 1)))
+    with pytest.raises(ArgumentError, match="rows and columns are different images; measure without points="):
+        cluster(flexure.elasticity(model, x, points=others))
 
 
 def test_what_is_no_square_matrix_is_refused():

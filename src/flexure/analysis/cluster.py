@@ -161,6 +161,8 @@ def _similarities(measured: Result | np.ndarray, similarity: str | Sequence[str]
     if names is not None and not names:
         raise ArgumentError("cluster: similarity names none; expected some of the result's arrays, such as 'kernel'.")
     if isinstance(measured, Result):
+        if measured.provenance.get("points") is not None:
+            raise ArgumentError("cluster: rows and columns are different images; measure without points=.")
         usual = [name for name in _USUAL if name in measured.arrays] or _USUAL[-1:]
         return [_symmetrized(name, measured[name]) for name in names or usual]
     if len(names or ()) > 1:

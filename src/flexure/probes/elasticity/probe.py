@@ -131,6 +131,7 @@ def elasticity(
     began = time.perf_counter()
     with mount(specimen, device=device, dtype=dtype) as mounted:
         origin = provenance(mounted, images, settings.as_dict())
+        origin |= {"points": None if others is None else provenance(mounted, others, {})["data"]}
         asked = Measurement.of(mounted, images, others, settings)
         found = asked.limit(progress) if settings.is_limit else asked.exact(progress)
     origin |= {"route": found.route, "diagnostics": dict(found.diagnostics)}
