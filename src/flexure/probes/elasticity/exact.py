@@ -16,7 +16,7 @@ from flexure.results import Progress
 
 __all__ = ["Moves", "OneOutput", "by_loop", "by_rank_one", "cheaper"]
 
-_NUMBERS = 2**18  # of a chunk of activations: what a core's own cache holds
+_NUMBERS = 2**20  # of a chunk of activations
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ _FUNCTIONS = (
     *(F.relu, torch.relu, F.gelu, F.silu, F.elu, F.leaky_relu, F.softplus, F.mish, F.selu, F.relu6, F.hardtanh),
     *(torch.tanh, torch.sigmoid, F.tanh, F.sigmoid),
 )
+_FEW = 8  # outputs of a layer so small that reading its input takes longer than multiplying it
 _METHODS = ("relu", "tanh", "sigmoid")
 _SUMS = (operator.add, torch.add)
 
@@ -103,24 +104,43 @@ class LinearNetwork:
             return self._linear(layer, given[0], changes)
         if isinstance(layer, nn.Flatten) or _flattens(node):
             return given[0].flatten(2)
+        if isinstance(layer, nn.ReLU) and self._is_free(node.args[0]):
+            return given[0].relu_()
         if layer is not None:
             return layer(given[0])
         if node.op == "call_method":
             return getattr(given[0], str(node.target))()
         return node.target(*given, **node.kwargs)  # type: ignore[operator]
 
+    def _is_free(self, node: Any) -> bool:
+        """Whether what a node gave is a linear layer's, which nobody else needs: it may be overwritten."""
+        is_linear = node.op == "call_module" and isinstance(self.modules[str(node.target)], nn.Linear)
+        return is_linear and len(node.users) == 1
+
     def _linear(self, layer: nn.Linear, h: torch.Tensor, changes: Corrections) -> torch.Tensor:
         """A linear layer after the step: what it was, and a correction of rank one for each use of its weight."""
-        z = F.linear(h, layer.weight, layer.bias)
         of_bias = changes.get(self.names[id(layer.bias)], ()) if layer.bias is not None else ()
         of_weight = changes.get(self.names[id(layer.weight)], ())
         is_whole = [id(change) for _, change in of_bias] == [id(change) for _, change in of_weight]
-        for entered, change in of_weight:
-            reach = h @ entered[:, :, None] if len(h) > 1 else (h[0] @ entered.T).T[..., None]
+        z, reaches = _forward(layer, h, [entered for entered, _ in of_weight])
+        for (_, change), reach in zip(of_weight, reaches, strict=True):
             z = torch.addcmul(z, reach + 1 if is_whole else reach, change[:, None])
         for _, change in () if is_whole else of_bias:
             z = z + change[:, None]
         return z
+
+
+def _forward(
+    layer: nn.Linear, h: torch.Tensor, entered: Sequence[torch.Tensor]
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """What a linear layer gives as it is, and how far ``h (n, m, d)`` goes along each ``(n, d)``: ``(n, m, 1)``."""
+    if len(h) == 1:
+        return F.linear(h, layer.weight, layer.bias), [(h[0] @ along.T).T[..., None] for along in entered]
+    if layer.out_features > _FEW:
+        return F.linear(h, layer.weight, layer.bias), [h @ along[..., None] for along in entered]
+    rows = torch.cat([layer.weight.expand(len(h), -1, -1), *(along[:, None] for along in entered)], 1)
+    z, *reaches = (h @ rows.mT).split([layer.out_features, *[1] * len(entered)], 2)  # once through h instead of twice
+    return z if layer.bias is None else z + layer.bias, reaches
 
 
 def _is_partial(layer: nn.Module) -> bool:
