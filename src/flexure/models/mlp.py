@@ -5,8 +5,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from flexure.errors import SpecimenError
-from flexure.models.sizes import scaled
+from flexure.models.sizes import check_pixels, scaled
 
 __all__ = ["MLP", "densenetl2", "densenetl4", "densenetl6"]
 
@@ -75,12 +74,7 @@ class MLP(nn.Module):
         Raises:
             SpecimenError: Images of another shape.
         """
-        if tuple(x.shape[1:]) != self.shape:
-            made, found = ("×".join(map(str, shape)) for shape in (self.shape, x.shape[1:]))
-            raise SpecimenError(
-                f"a fully connected network made for images of {made}; got {found}. Build it for those: "
-                "resolve(…, channels=…, image_size=…)."
-            )
+        check_pixels(x, self.shape)
         return self.layers(self.flatten(x))
 
 

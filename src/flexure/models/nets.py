@@ -8,7 +8,9 @@ from torch import nn
 
 from flexure.models.alexnet import AlexNet
 from flexure.models.efficientnet import EfficientNetB0
+from flexure.models.fnn import SkipFNN, fnn, fnn3, fnn_sigmoid
 from flexure.models.mlp import densenetl2, densenetl4, densenetl6
+from flexure.models.mnist_cnn import MNISTCNN
 from flexure.models.normalization import NORMALIZATIONS, Normalization
 from flexure.models.residual import resnet18, resnet34, resnet50
 from flexure.models.resnet import resnet20, resnet32, resnet44, resnet56
@@ -68,6 +70,11 @@ NETS: Mapping[str, Net] = MappingProxyType(
         "densenetl6": Net(densenetl6, (32, 32), 3, _CIFAR10, is_sized=True),
         "simple_cnn": Net(SimpleCNN, (1, 128), 1),
         "conv_gap": Net(conv_gap, (28, 28), 1),
+        "fnn": Net(fnn, (28, 28), 1, is_sized=True),
+        "fnn3": Net(fnn3, (28, 28), 1, is_sized=True),
+        "fnn_sigmoid": Net(fnn_sigmoid, (28, 28), 1, is_sized=True),
+        "fnn_skip": Net(SkipFNN, (28, 28), 1, is_sized=True),
+        "mnist_cnn": Net(MNISTCNN, (28, 28), 1, is_sized=True),
     }
 )
 """Names are in lower case and looked up in any; the papers write ``LeNet``, ``VGG11bn``, ``ResNet18``, ``DenseNetL4``.

@@ -5,9 +5,9 @@ import math
 import torch
 import torch.nn.functional as F
 
-from flexure.errors import ArgumentError
+from flexure.errors import ArgumentError, SpecimenError
 
-__all__ = ["averaged", "padded", "scaled"]
+__all__ = ["averaged", "check_pixels", "padded", "scaled"]
 
 _LEAST = 4
 
@@ -24,6 +24,20 @@ def scaled(channels: int, width: float) -> int:
     if not 0 < width < math.inf:
         raise ArgumentError(f"width is a factor and must be a finite number > 0; got {width!r}. 1.0 is as published.")
     return max(_LEAST, round(channels * width))
+
+
+def check_pixels(x: torch.Tensor, shape: tuple[int, ...]) -> None:
+    """Look at images ``(b, C, H, W)`` of which each pixel has weights of its own.
+
+    Raises:
+        SpecimenError: They are not of the shape the network was made for.
+    """
+    if tuple(x.shape[1:]) != shape:
+        made, found = ("×".join(map(str, sides)) for sides in (shape, x.shape[1:]))
+        raise SpecimenError(
+            f"a network made for images of {made}; got {found}. Build it for those: "
+            "resolve(…, channels=…, image_size=…)."
+        )
 
 
 def padded(x: torch.Tensor, side: int) -> torch.Tensor:
