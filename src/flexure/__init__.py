@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         SpecimenError,
     )
     from flexure.fleet import sweep
-    from flexure.models import resolve
+    from flexure.models import linear_twin, resolve
     from flexure.monitors import Monitor
     from flexure.page import report
     from flexure.perturb.diffeomorphism import Diffeomorphism
@@ -55,6 +55,7 @@ __all__ = [
     "examine",
     "filters",
     "layers",
+    "linear_twin",
     "load",
     "phase_diagram",
     "read",
@@ -86,6 +87,7 @@ _WHERE = {
     "examine": "flexure.runs.examine",
     "filters": "flexure.probes.filters",
     "layers": "flexure.probes.layers",
+    "linear_twin": "flexure.models",
     "load": "flexure.data",
     "phase_diagram": "flexure.probes.phase_diagram",
     "read": "flexure.results",
