@@ -281,3 +281,16 @@ def test_a_forward_set_on_the_object_and_a_module_that_is_not_there_are_refused(
         linear_twin(model)
     with pytest.raises(ArgumentError, match=r"no module 'haed' to keep\. Did you mean 'head'"):
         linear_twin(FNN([4], image_size=(1, 2), probabilities=True), keep="haed")
+
+
+def test_an_encoder_of_transformer_layers_has_a_twin_too():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nested tensors are a prototype
+        encoder = nn.TransformerEncoder(layer, 2).eval()
+        x = torch.randn(2, 3, 8)
+        twin = linear_twin(encoder)
+        with torch.no_grad():
+            expected = linear_twin(encoder.layers[1])(linear_twin(encoder.layers[0])(x))
+            torch.testing.assert_close(twin(x), expected)
+            assert not torch.allclose(encoder(x), expected, atol=1e-3)

@@ -78,7 +78,8 @@ def sweep(
                 outcomes.append(outcome)
                 if progress is not None:
                     progress(len(outcomes), len(orders))
-        done = Sweep.read(folder).told(outcomes)
+        errors = {outcome.hash: outcome.error for outcome in outcomes if outcome.status == "failed"}
+        done = Sweep.read(folder).told(errors)
         summarize(done)
     return done
 

@@ -8,7 +8,7 @@ import socket
 import time
 import uuid
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import filelock
 import pandas as pd
 
 from flexure.errors import RunError
-from flexure.fleet.jobs import DONE, FAILED, STARTED, Outcome, read_record
+from flexure.fleet.jobs import DONE, FAILED, STARTED, read_record
 from flexure.fleet.plan import FORMAT, Job, Plan, label
 from flexure.results import Run, read, write_atomically
 from flexure.runs.locking import held
@@ -85,9 +85,8 @@ class Sweep:
         states = [old if old.status == "done" else _state(self.path(job), job, driver) for job, old in known]
         return replace(self, states=tuple(states), driver=driver)
 
-    def told(self, outcomes: Iterable[Outcome]) -> "Sweep":
-        """The same, with the failures that could not be written down in a job's folder."""
-        errors = {outcome.hash: outcome.error for outcome in outcomes if outcome.status == "failed"}
+    def told(self, errors: Mapping[str, str]) -> "Sweep":
+        """The same, with reasons, by hash, of failures that could not be written down in a job's folder."""
         states = [
             State("failed", error=error) if state.status != "done" and error not in ("", state.error) else state
             for state, error in zip(self.states, (errors.get(job.hash, "") for job in self.jobs), strict=True)

@@ -103,8 +103,6 @@ def _twin(model: nn.Module, kept: tuple[str, ...]) -> nn.Module:
     for parent, name, module in list(_children(twin, kept)):
         if _is_activation(module):
             setattr(parent, name, nn.Identity().train(module.training))
-        elif hasattr(module, "activation_relu_or_gelu"):  # else transformer layers take a fused op of their own
-            module.activation_relu_or_gelu = 0  # type: ignore[assignment]
     for name in kept:
         module = twin.get_submodule(name)
         module.forward = _Passing(module, keeps=True)  # type: ignore[method-assign]

@@ -63,7 +63,7 @@ def accuracy(
         data: What ``load`` returns, a dataset, a loader, or tensors ``(x, y)``. Label ``k`` is taken for output ``k``.
         corruption: Levels :math:`\ell \ge 0`, the norms of the noise: one row each. 0 is the images as they are.
         draws: Noises per image and level. The same noises serve every level, so levels differ by size alone.
-        loss: A name in :data:`flexure.losses.LOSSES`, an object or a function that gives a loss per image, for networks
+        loss: A name in ``flexure.losses.LOSSES``, an object or a function that gives a loss per image, for networks
             that learnt by another than those above; it also says which class a single output stands for: 0.5 is the
             threshold of ``"squared"``. None: as above.
         batch_size: Images of one forward pass, at most.
