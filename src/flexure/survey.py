@@ -15,7 +15,7 @@ from flexure.errors import ArgumentError, SpecimenError, nearest
 from flexure.recorder import OUTPUT, Recorder
 from flexure.results import MEASURED
 
-__all__ = ["BLOCKS", "Op", "select", "survey"]
+__all__ = ["BLOCKS", "Op", "refuse_unsteady", "select", "survey"]
 
 BLOCKS = "blocks"
 _SAME_BATCH = 1e-5  # how far two passes over one batch may differ, relative to the root mean square
@@ -97,6 +97,37 @@ def survey(
     for portion in x[len(first) :].split(rows) if len(x) > len(first) else []:
         through(portion, seen)
     return [sums.op(name) for name, sums in seen.items()]
+
+
+def refuse_unsteady(mounted: Mounted, x: torch.Tensor) -> None:
+    """Refuse a network whose output differs from one clean pass to another, or with the size of the batch.
+
+    What :func:`survey` finds out op by op, for those who need the output alone.
+
+    Args:
+        mounted: The network.
+        x: A few normalized images.
+
+    Raises:
+        SpecimenError: Passes differ by more than 1e-5 of the output's root mean square, or 1e-3 in batches of other
+            sizes.
+
+    Cost: three passes over these images.
+    """
+    output = mounted.forward(x)
+    again = {"the same images": (mounted.forward(x), _SAME_BATCH)}
+    if len(x) > 1:
+        parts = torch.cat([*map(mounted.forward, x.chunk(2))])
+        again["the same images in batches of another size"] = (parts, _OTHER_BATCH)
+    for what, (other, allowed) in again.items():
+        scale = output.double().square().mean().sqrt()
+        gap = float((other.double() - output.double()).abs().max() / scale)
+        if gap > max(allowed, 16 * torch.finfo(output.dtype).eps):
+            raise SpecimenError(
+                f"{mounted.specimen.name}: two passes over {what} differ by {gap:.1e} of the output's root mean square "
+                f"({allowed:.0e} is allowed). Is there dropout that stays on, or a batch norm without running "
+                "statistics? `flexure layers` names the op."
+            )
 
 
 def select(ops: Sequence[Op], layers: str | Sequence[str] | None) -> list[Op]:

@@ -24,6 +24,7 @@ from flexure.recorder import OUTPUT
 from flexure.results import MEASURED, Checkpoint, Progress, Result
 from flexure.specimen import Specimen
 from flexure.stats import standard_error
+from flexure.survey import refuse_unsteady
 
 __all__ = ["accuracy"]
 
@@ -193,23 +194,8 @@ def _look(tally: Tally, mounted: Mounted, clean: torch.Tensor) -> bool:
         tally.reason = f"the output is {str(output.dtype).removeprefix('torch.')} {shape}, not one number per class"
         return False
     tally.outputs = output.shape[1] if output.ndim == 2 else 1
-    _refuse_unsteady(mounted, some, output)
+    refuse_unsteady(mounted, some)
     return True
-
-
-def _refuse_unsteady(mounted: Mounted, some: torch.Tensor, output: torch.Tensor) -> None:
-    scale = output.double().square().mean().sqrt()
-    again = {"the same images": (_forward(mounted, some), 1e-5)}
-    if len(some) > 1:
-        again["the same images in batches of another size"] = (torch.cat([*map(mounted.forward, some.chunk(2))]), 1e-3)
-    for what, (other, allowed) in again.items():
-        gap = float((other.double() - output.double()).abs().max() / scale)
-        if gap > max(allowed, 16 * torch.finfo(output.dtype).eps):
-            raise SpecimenError(
-                f"{mounted.specimen.name}: two passes over {what} differ by {gap:.1e} of the output's root mean square "
-                f"({allowed:.0e} is allowed). Is there dropout that stays on, or a batch norm without running "
-                "statistics? `flexure layers` names the op."
-            )
 
 
 def _forward(mounted: Mounted, rows: torch.Tensor) -> torch.Tensor:

@@ -23,12 +23,12 @@ from flexure.probes.elasticity.table import of_kernel, of_pairs
 from flexure.probes.elasticity.tangent import Tangent
 from flexure.recorder import OUTPUT
 from flexure.results import MEASURED, Progress
-from flexure.survey import survey
+from flexure.survey import refuse_unsteady
 
 __all__ = ["Found", "Measurement"]
 
 _FEW = 4  # images on which the memory of a block is measured
-_SURVEYED = 8  # images on which it is found out whether they are independent
+_LOOKED_AT = 8  # images on which it is found out whether they are independent
 _LINEAR = 0.03  # share of the residual that a recommended step takes away
 
 
@@ -76,7 +76,7 @@ class Measurement:
         to, more = None, ()
         if others is not None:
             to, _, _, more = _all(others, mounted)
-        survey(mounted, x[:_SURVEYED], rows=_SURVEYED)  # images of a batch must not know of each other
+        refuse_unsteady(mounted, x[:_LOOKED_AT])
         outputs = mounted.forward(x[:2]).flatten(1).shape[1]
         if isinstance(settings.output, int) and not 0 <= settings.output < outputs:
             raise SpecimenError(
