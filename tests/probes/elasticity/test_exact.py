@@ -62,7 +62,7 @@ def test_two_linear_layers_have_a_term_of_the_steps_size(half):
         hidden = flat @ w.T
         expected = a.square().sum() * (flat @ flat.T) + hidden @ hidden.T
         expected = expected - step * (residual * f)[:, None] * (flat @ flat.T)
-    found = elasticity(model, (x, y), step=step, loss=Squared(half=half))
+    found = elasticity(model, (x, y), step=step, loss={"squared": {"half": half}})
     np.testing.assert_allclose(found["kernel"], expected, rtol=1e-11)
 
 

@@ -12,7 +12,7 @@ from flexure.bench import Mounted
 from flexure.data import Images, usable_batch
 from flexure.errors import ArgumentError, DataError, SpecimenError
 from flexure.formulas.similarities import cosine, relative
-from flexure.losses import LOSSES, Loss
+from flexure.losses import CrossEntropy, Loss, as_loss
 from flexure.probes.elasticity.doubts import Doubts
 from flexure.probes.elasticity.exact import Moves, OneOutput, by_loop, by_rank_one, cheaper
 from flexure.probes.elasticity.limit import Kernel
@@ -142,13 +142,13 @@ class Measurement:
         return int(self.settings.output or 0)
 
     def _loss(self, output: int) -> Loss:
-        loss = LOSSES[self.settings.loss]() if isinstance(self.settings.loss, str) else self.settings.loss
+        loss = as_loss(self.settings.loss)
         return loss if self.outputs == 1 or self._sees_all else OneOutput(loss, output)
 
     @property
     def _sees_all(self) -> bool:
         """Whether the loss is of all outputs together."""
-        return self.settings.loss == "cross_entropy" or type(self.settings.loss) is LOSSES["cross_entropy"]
+        return isinstance(as_loss(self.settings.loss), CrossEntropy)
 
     def _check_labels(self) -> None:
         least, most = int(self.y.min()), int(self.y.max())

@@ -1,6 +1,7 @@
 """The question, its settings, its answer."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ def elasticity(
     points: Any = None,
     step: float | None = None,
     steps: int = 1,
-    loss: str | Loss = "squared",
+    loss: str | Mapping[str, Mapping[str, Any]] | Loss = "squared",
     optimizer: torch.optim.Optimizer | None = None,
     sequential: bool = False,
     output: int | str | None = None,
@@ -64,8 +65,9 @@ def elasticity(
         points: Other images whose predictions are watched; None: the same images.
         step: Learning rate of the step; None: the limit of small steps.
         steps: Steps on the same image, one after the other.
-        loss: What a step makes smaller: a name in ``flexure.losses.LOSSES`` or such an object. Of no effect in the
-            limit. A loss of one output sees the output that is watched, whose class is then label 1 and all others 0.
+        loss: What a step makes smaller, of no effect in the limit: a name of ``flexure.losses.LOSSES``, such a name with
+            its options (``{"squared": {"half": True}}``), or an object. A loss of one output sees the output that is
+            watched, whose class is then label 1 and all others 0.
         optimizer: An optimizer of this very network, whose step is taken from the state it is in; ``step`` then only
             scales ``kernel``. None: plain gradient descent.
         sequential: Whether each image's step begins where the one before it ended, as in an epoch of training, rather

@@ -1,12 +1,13 @@
 """What elasticity is asked for, checked before anything is computed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from flexure.errors import ArgumentError, nearest
-from flexure.losses import LOSSES, Loss
+from flexure.losses import Loss, as_loss
 
 __all__ = ["ROUTES", "Settings"]
 
@@ -23,7 +24,7 @@ class Settings:
 
     step: float | None = None
     steps: int = 1
-    loss: str | Loss = "squared"
+    loss: str | Mapping[str, Mapping[str, Any]] | Loss = "squared"
     optimizer: torch.optim.Optimizer | None = None
     sequential: bool = False
     output: int | str | None = None
@@ -45,8 +46,7 @@ class Settings:
             raise ArgumentError(f"elasticity: memory_limit is in bytes and at least 1e6; got {self.memory_limit:g}.")
         if self.route not in ROUTES:
             raise ArgumentError(f"elasticity: no route {self.route!r}. {nearest(self.route, ROUTES)}")
-        if isinstance(self.loss, str) and self.loss not in LOSSES:
-            raise ArgumentError(f"elasticity: no loss {self.loss!r}. {nearest(self.loss, LOSSES)}")
+        as_loss(self.loss)
         if isinstance(self.output, str) and self.output != "trace":
             raise ArgumentError(f"elasticity: output must be the number of an output, or 'trace'; got {self.output!r}.")
         self._check_limit()
@@ -78,6 +78,6 @@ class Settings:
         """As plain values."""
         plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return plain | {
-            "loss": self.loss if isinstance(self.loss, str) else repr(self.loss),
+            "loss": self.loss if isinstance(self.loss, str | Mapping) else repr(self.loss),
             "optimizer": None if self.optimizer is None else type(self.optimizer).__name__,
         }
