@@ -65,8 +65,8 @@ def elasticity(
         points: Other images whose predictions are watched; None: the same images.
         step: Learning rate of the step; None: the limit of small steps.
         steps: Steps on the same image, one after the other.
-        loss: What a step makes smaller, of no effect in the limit: a name of ``flexure.losses.LOSSES``, such a name with
-            its options (``{"squared": {"half": True}}``), or an object. A loss of one output sees the output that is
+        loss: What a step makes smaller, of no effect in the limit: a name of ``flexure.losses.LOSSES``, a name with its
+            options (``{"squared": {"half": True}}``), or an object. A loss of one output sees the output that is
             watched, whose class is then label 1 and all others 0.
         optimizer: An optimizer of this very network, whose step is taken from the state it is in; ``step`` then only
             scales ``kernel``. None: plain gradient descent.
