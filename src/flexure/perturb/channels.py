@@ -150,7 +150,8 @@ class ChannelShuffle(TorchFunctionMode):
 
     def note(self) -> str:
         """What was shuffled, what was left alone and why, in the passes made so far."""
-        found = [f"Channels were shuffled in {_counted(len(self.shuffled), 'convolution')}."]
+        count = len(self.shuffled)
+        found = [f"Channels were shuffled in {_counted(count, 'convolution') if count else 'no convolution'}."]
         for reason in dict.fromkeys(self.left_alone.values()):
             names = [name for name, why in self.left_alone.items() if why == reason]
             found.append(f"Not shuffled ({reason}): {_listed(names)}.")

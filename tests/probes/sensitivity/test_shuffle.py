@@ -136,6 +136,7 @@ def test_draws_that_change_nothing_leave_a_band_of_exactly_no_width(x, seed):
 def test_a_network_without_convolutions_says_so_and_is_measured(x):
     result = shuffled(gauge.linear().double(), x[..., :8, :8], shuffle_draws=2)
     assert (result["status_shuffled"] == "no convolution to shuffle").all()
+    assert any(note.startswith("Channels were shuffled in no convolution. ") for note in result.notes)
     assert np.isnan(result["R_shuffled"]).all() and np.isfinite(row(result)["R"])
     assert result.provenance["passes"]["shuffled_rows"] == 0
 
