@@ -17,8 +17,9 @@ class Shelf:
         self.kept = dict(settings), {name: np.array(value) for name, value in arrays.items()}
 
 
-def stopping(after, told):
+def stopping(after, told=None):
     """Progress that writes down what it is told, and stops the measurement at this step; at 0 never."""
+    told = [] if told is None else told
 
     def progress(done, total):
         told.append((done, total))

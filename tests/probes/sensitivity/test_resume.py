@@ -43,7 +43,7 @@ def test_a_stopped_measurement_goes_on_bit_for_bit(x, model, case, after):
     whole = flexure.sensitivity(model, x, **options)
     shelf = Shelf()
     try:
-        flexure.sensitivity(model, x, checkpoint=shelf, progress=stopping(after, []), **options)
+        flexure.sensitivity(model, x, checkpoint=shelf, progress=stopping(after), **options)
     except KeyboardInterrupt:
         assert shelf.saves
     again = flexure.sensitivity(model, x, checkpoint=shelf, **options)
@@ -55,7 +55,7 @@ def test_a_stopped_measurement_goes_on_bit_for_bit(x, model, case, after):
 def test_what_was_done_is_not_done_again(x, model):
     shelf, calls = Shelf(), []
     with pytest.raises(KeyboardInterrupt):
-        flexure.sensitivity(model, x, checkpoint=shelf, progress=stopping(4, []), batch_size=12)
+        flexure.sensitivity(model, x, checkpoint=shelf, progress=stopping(4), batch_size=12)
     flexure.sensitivity(model, x, checkpoint=shelf, progress=lambda done, total: calls.append(done), batch_size=12)
     assert calls == [5, 6, 7, 8]
 
@@ -63,7 +63,7 @@ def test_what_was_done_is_not_done_again(x, model):
 def test_sums_of_other_settings_are_not_used(x, model):
     shelf, calls = Shelf(), []
     with pytest.raises(KeyboardInterrupt):
-        flexure.sensitivity(model, x, checkpoint=shelf, progress=stopping(4, []), batch_size=12)
+        flexure.sensitivity(model, x, checkpoint=shelf, progress=stopping(4), batch_size=12)
     flexure.sensitivity(
         model, x, checkpoint=shelf, progress=lambda done, total: calls.append(done), batch_size=12, seed=1
     )
@@ -73,9 +73,7 @@ def test_sums_of_other_settings_are_not_used(x, model):
 def test_sums_compared_with_other_networks_are_not_used(x, model):
     shelf = Shelf()
     with pytest.raises(KeyboardInterrupt):
-        flexure.sensitivity(
-            model, x, checkpoint=shelf, progress=stopping(10, []), batch_size=12, initialized=[fresh(1)]
-        )
+        flexure.sensitivity(model, x, checkpoint=shelf, progress=stopping(10), batch_size=12, initialized=[fresh(1)])
     found = flexure.sensitivity(model, x, checkpoint=shelf, batch_size=12, initialized=[fresh(2)])
     expected = flexure.sensitivity(model, x, batch_size=12, initialized=[fresh(2)])
     pd.testing.assert_frame_equal(found.to_frame(), expected.to_frame(), check_exact=True)

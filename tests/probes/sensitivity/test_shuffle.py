@@ -12,8 +12,8 @@ from torch import nn
 import flexure
 from flexure.errors import ArgumentError
 from flexure.probes import PROBES
+from tests.probes.interrupted import Shelf, stopping
 from tests.probes.sensitivity.specimens import built, row, smooth_images
-from tests.probes.sensitivity.test_resume import Shelf, stopping
 from tests.reference import sensitivity as reference
 
 VALUES = ["D", "D_se", "G", "G_se", "R", "R_se"]

@@ -13,8 +13,8 @@ from flexure.errors import ArgumentError
 from flexure.perturb.diffeomorphism import Diffeomorphism
 from flexure.perturb.noise import rectified
 from flexure.perturb.translation import LocalTranslation
+from tests.probes.interrupted import Shelf, stopping
 from tests.probes.sensitivity.specimens import After, row
-from tests.probes.sensitivity.test_resume import Shelf, stopping
 
 
 @dataclass(frozen=True)
