@@ -75,6 +75,23 @@ def test_it_is_what_autograd_gives_image_by_image(output):
     assert not told & {"conv.weight", "up.weight", "shared.weight", "table.weight", "rms.weight", "layer.bias"}
 
 
+@pytest.mark.parametrize("tokens", [2, 5])
+def test_a_layer_whose_first_dimension_is_not_the_images_goes_through_autograd(tokens):
+    class TokensFirst(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mix, self.head = nn.Linear(4, 6), nn.Linear(6, 1)
+
+        def forward(self, x):
+            return self.head(self.mix(x[:, 0].transpose(0, 1)).tanh().transpose(0, 1).mean(1))
+
+    (x, _), model = images(5, (1, tokens, 4)), gauge.seeded(lambda: TokensFirst().double())
+    found = elasticity(model, x)
+    np.testing.assert_allclose(found["kernel"], sum(tangent_kernel(model, x, [0]).values()), rtol=1e-10)
+    why = {2: "a rule that does not fit", 5: "linear"}[tokens]
+    assert f"mix.weight: gradients computed image by image ({why})." in found.notes
+
+
 @pytest.mark.parametrize("name", ["conv.weight", "up.weight"])
 @pytest.mark.parametrize("is_thin", [True, False])
 def test_both_ways_to_multiply_factors_agree(monkeypatch, name, is_thin):
