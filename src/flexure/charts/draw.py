@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flexure.charts import accuracy, compare, filters, monitor, phase_diagram, sensitivity, theory, training
+from flexure.charts import accuracy, compare, elasticity, filters, monitor, phase_diagram, sensitivity, theory, training
 from flexure.errors import ArgumentError, nearest
 from flexure.results import Result
 
@@ -13,6 +13,7 @@ DRAWN: dict[str, Callable[..., Any]] = {
     "sensitivity": sensitivity.draw,
     "accuracy": accuracy.draw,
     "filters": filters.draw,
+    "elasticity": elasticity.draw,
     "phase_diagram": phase_diagram.draw,
     "compare": compare.draw,
     **dict.fromkeys(monitor.KINDS, monitor.draw),
