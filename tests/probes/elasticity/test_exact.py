@@ -187,6 +187,8 @@ def test_rounding_is_said():
     found = elasticity(model, (x.float(), y), step=1e-8)
     assert any("Rounding in float32 is" in note and "dtype='float64'" in note for note in found.notes)
     assert not any("Rounding" in note for note in elasticity(model, (x, y), step=1e-3, dtype="float64").notes)
+    in_sequence = elasticity(model, (x.float(), y), step=0.05, sequential=True)
+    assert 0 < in_sequence.provenance["diagnostics"]["rounding"] < 1e-4
 
 
 def test_what_a_step_does_to_the_residual_and_to_kinks_is_counted():

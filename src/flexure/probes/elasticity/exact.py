@@ -71,7 +71,6 @@ def by_loop(
     output: int,
     step: Step,
     *,
-    sequential: bool,
     batch_size: int,
     progress: Progress | None,
 ) -> Moves:
@@ -87,7 +86,7 @@ def by_loop(
         return out.flatten(1)[0, output].double()
 
     moved, own, slopes = [], [], []
-    steps = pushed(mounted, parameters, x, y, evaluate, step, sequential=sequential)
+    steps = pushed(mounted, parameters, x, y, evaluate, step)
     for i, push in enumerate(steps):
         moved.append(push.moved[:, 0])
         slopes.append(push.slope[output])
@@ -105,6 +104,7 @@ def by_rank_one(
     to: torch.Tensor | None,
     output: int,
     step: Step,
+    *,
     progress: Progress | None,
 ) -> Moves:
     """No new weights: corrections of rank one, some images at a time."""

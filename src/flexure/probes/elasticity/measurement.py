@@ -115,17 +115,15 @@ class Measurement:
         """Steps of finite size."""
         output = self._one_output()
         self._check_labels()
-        step = Step(self._loss(output), float(self.settings.step or 0), self.settings.steps, self.settings.optimizer)
+        asked = self.settings
+        step = Step(self._loss(output), float(asked.step or 0), asked.steps, asked.optimizer, asked.sequential)
         route, network = self._route()
+        what = self.x, self.y, self.to, output, step
         if route == "rank_one" and network is not None:
-            moves = by_rank_one(network, self.tangent, self.x, self.y, self.to, output, step, progress)
+            moves = by_rank_one(network, self.tangent, *what, progress=progress)
         else:
-            about = {"sequential": self.settings.sequential, "batch_size": self.settings.batch_size}
-            moves = by_loop(
-                *(self.mounted, self.tangent.parameters, self.x, self.y, self.to, output, step),
-                **about,
-                progress=progress,
-            )
+            about = {"batch_size": asked.batch_size, "progress": progress}
+            moves = by_loop(self.mounted, self.tangent.parameters, *what, **about)
         arrays, own = self._of_moves(moves)
         points = self.x if self.to is None else self.to
         doubts = Doubts.of(self.mounted, moves, self.tangent.parameters, self.x, self.y, points, output, step)

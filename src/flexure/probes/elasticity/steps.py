@@ -25,12 +25,14 @@ class Step:
         size: Learning rate of plain gradient descent.
         count: Steps on the same image, one after the other.
         optimizer: Takes the steps instead, from the state it is in; None: plain gradient descent.
+        sequential: Whether each image's steps begin where those of the one before it ended, instead of at the network.
     """
 
     loss: Loss
     size: float
     count: int = 1
     optimizer: torch.optim.Optimizer | None = None
+    sequential: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +58,6 @@ def pushed(
     y: torch.Tensor,
     evaluate: Callable[[Parameters], torch.Tensor],
     step: Step,
-    *,
-    sequential: bool = False,
 ) -> Iterator[Push]:
     """For each image in turn, what the steps on it do.
 
@@ -68,20 +68,19 @@ def pushed(
         y: Their labels.
         evaluate: From parameters to the predictions of all points.
         step: What a step is.
-        sequential: Whether each image's steps begin where those of the one before it ended, instead of at the network.
     """
     here = {name: p.detach() for name, p in parameters.items()}
     base = evaluate(here).double()
     begin, take = _beginner(step, parameters), None
     for image, label in zip(x, y, strict=True):
         values, slope = here, torch.zeros((), dtype=torch.float64, device=base.device)
-        take = take if sequential and take is not None else begin()
+        take = take if step.sequential and take is not None else begin()
         for _ in range(step.count):
             gradients, push = _gradients(mounted, values, image[None], label[None], step.loss)
             values, slope = take(values, gradients), slope + push
         after = evaluate(values).double()
         yield Push(after - base, slope, here, values)
-        if sequential:
+        if step.sequential:
             here, base = values, after
 
 
