@@ -21,8 +21,9 @@ def gram(one: Factors | Same | Rows, two: Factors | Same | Rows) -> torch.Tensor
 def squares(part: Factors | Same | Rows) -> torch.Tensor:
     """Squared norm of every gradient ``(rows,)``, float64."""
     if isinstance(part, Factors) and part.a.shape[2] == 1:
-        return (part.a.square().sum((2, 3)) * part.b.square().sum((2, 3))).sum(1, dtype=torch.float64)
-    return part.gradients().square().sum(1, dtype=torch.float64)
+        norms = torch.linalg.vector_norm(part.a, dim=(2, 3)).double() * torch.linalg.vector_norm(part.b, dim=(2, 3))
+        return norms.square().sum(1)
+    return torch.linalg.vector_norm(part.gradients(), dim=1).double().square()
 
 
 def is_multiplied(part: Factors | Same | Rows) -> bool:

@@ -89,7 +89,7 @@ def _linear(call: Mapping[str, Any], g: torch.Tensor) -> Factors:
 
 
 def _last(call: Mapping[str, Any], g: torch.Tensor) -> Rows:
-    return Rows(g.reshape(len(g), -1, g.shape[-1]).sum(1))
+    return Rows(g.reshape(len(g), -1, g.shape[-1]).sum(1) if g.ndim > 2 else g)
 
 
 def _per_channel(call: Mapping[str, Any], g: torch.Tensor) -> Rows:
