@@ -271,8 +271,6 @@ def _axis(side: _Side, title: str, is_upright: bool) -> dict[str, Any]:
     """Places of the images, named by their classes; rows run downwards."""
     n = len(side.order)
     look: dict[str, Any] = {"title": f"image {title}", "grid": False, "domain": False, "ticks": False}
-    if is_upright:
-        look |= {"titleAngle": -90}
     if side.classes:
         names = {f"{(low + high) / 2:g}": name.removeprefix("class ") for low, high, name in side.classes}
         look |= {"title": f"class of the image {title}", "values": [float(at) for at in names], "labelOverlap": True}

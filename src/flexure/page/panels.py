@@ -6,7 +6,9 @@ from typing import Any
 
 from flexure.charts.draw import distinct
 from flexure.page.accuracy import contents as accuracy
+from flexure.page.cluster import contents as cluster
 from flexure.page.compare import contents as compare
+from flexure.page.elasticity import contents as elasticity
 from flexure.page.embed import Picture
 from flexure.page.facts import NOT_RECORDED, command_of, rows_of, tree
 from flexure.page.filters import contents as filters
@@ -24,6 +26,8 @@ _CONTENT: Mapping[str, tuple[Callable[..., Any], str]] = {
     "sensitivity": (sensitivity, "sensitivity.html"),
     "phase_diagram": (phase_diagram, "phase_diagram.html"),
     "filters": (filters, "filters.html"),
+    "elasticity": (elasticity, "elasticity.html"),
+    "cluster": (cluster, "cluster.html"),
     "accuracy": (accuracy, "accuracy.html"),
     "training": (training, "training.html"),
     "monitor_sensitivity": (monitor, "monitor.html"),

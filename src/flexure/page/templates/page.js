@@ -2,6 +2,7 @@
 (() => {
   const { data, charts } = JSON.parse(document.getElementById("data").textContent);
   const views = new Map();
+  const SIDE = 52; // pixels for the names of a matrix's rows
 
   /** The part of the shared data that a chart refers to by name. */
   function datasets(part, found = {}) {
@@ -20,11 +21,17 @@
         ast: true, actions: false, renderer: "svg", tooltip: { theme: "custom" },
       });
       views.set(place, view);
+      await square(place, view);
     } catch (wrong) {
       place.classList.add("failed");
       place.textContent = `This picture could not be drawn (${wrong.message}); the numbers are in the table.`;
       console.error(wrong);
     }
+  }
+
+  /** A matrix is as high as it is wide, the names at its side aside. */
+  function square(place, view) {
+    return place.closest(".square") ? view.signal("height", Math.max(view.signal("width") - SIDE, 120)).runAsync() : view;
   }
 
   /** A choice made in the legend of a panel's first chart holds in all its charts. */
@@ -50,7 +57,10 @@
 
   /** A narrow legend has more rows, which a view learns only after its width: measure its height once more. */
   function settle() {
-    for (const view of views.values()) view.resize().run();
+    for (const [place, view] of views) {
+      view.resize().run();
+      square(place, view);
+    }
   }
 
   function copying(button) {

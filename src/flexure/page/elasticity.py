@@ -1,0 +1,230 @@
+"""What the page says about elasticity: how far others are moved, whether classes matter, the matrix, the layers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from flexure.charts import chart
+from flexure.charts.elasticity import LAYERS, main_matrix
+from flexure.charts.records import column
+from flexure.charts.theme import colors
+from flexure.page.embed import Picture, picture, pictures
+from flexure.page.facts import NOT_RECORDED, normalization_of, settings_of
+from flexure.page.numbers import Number, interval, number, plain
+from flexure.results import MEASURED, Result
+
+__all__ = ["Answer", "Contents", "Table", "contents"]
+
+_SIZE, _HEIGHT = 440, 300
+_MATRICES = 4  # runs whose matrices are drawn
+_ESTIMATES = ("share", "kernel_self", "relative_mean", "cosine_mean", "same_class", "ratio")
+_WHOLE = "output"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One run's answer.
+
+    Attributes:
+        name: The run.
+        color: Its color in the pictures.
+        moved, same, ratio: Mean over pairs of different images of how far a step moves the other; mean cosine within
+            classes; that as a share of itself and the mean between classes. Value and interval, or None.
+        median: The median over all pairs of how far a step moves the other, where there is no mean with an error.
+        heaviest: Layer with the largest share, and the share.
+        status: Why nothing was measured; empty where something was.
+    """
+
+    name: str
+    color: str
+    moved: tuple[Number, str] | None
+    same: tuple[Number, str] | None
+    ratio: tuple[Number, str] | None
+    median: Number | None
+    heaviest: tuple[str, Number] | None
+    status: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """One run's table.
+
+    Attributes:
+        name: The run.
+        rows: Layer, kind, weights, the estimates and, where it is not just measured, the status.
+        has_pairs: Whether any row has means over pairs.
+        has_remark: Whether a row has something to say.
+    """
+
+    name: str
+    rows: list[tuple[str, str, str, list[Number | None], str]]
+    has_pairs: bool
+    has_remark: bool
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything the template of this panel needs.
+
+    Attributes:
+        answers: One per run.
+        pictures: A matrix for each of the first runs, then the layers of all.
+        matrices: How many matrices there are.
+        left_out: Runs whose matrices are not drawn.
+        has_layers: Whether layers were told apart.
+        is_limit: Whether all runs are of the limit of small steps.
+        tables: One per run.
+        setup: How it was measured, as the macro ``setup`` takes it.
+    """
+
+    answers: list[Answer]
+    pictures: list[Picture]
+    matrices: int
+    left_out: int
+    has_layers: bool
+    is_limit: bool
+    tables: list[Table]
+    setup: list[tuple[str, list[str]]]
+
+
+def contents(results: Sequence[Result], labels: Sequence[str]) -> Contents:
+    """The panel's content for these results, one per run."""
+    held = [(result, label) for result, label in zip(results, labels, strict=True) if main_matrix(result)]
+    matrices = [_matrix(result, label, len(results) > 1) for result, label in held[:_MATRICES]]
+    has_layers = any(len(_layers(result)) > 0 for result in results)
+    shares = pictures(results, labels, {LAYERS: _HEIGHT}) if has_layers else []
+    return Contents(
+        answers=list(map(_answer, results, labels, colors(len(results)))),
+        pictures=[*matrices, *shares],
+        matrices=len(matrices),
+        left_out=len(held[_MATRICES:]),
+        has_layers=has_layers,
+        is_limit=all(settings_of(result).get("step") is None for result in results),
+        tables=[_table(result, label) for result, label in zip(results, labels, strict=True)],
+        setup=_setup(results),
+    )
+
+
+def _matrix(result: Result, label: str, is_named: bool) -> Picture:
+    drawn = picture(chart(result, y=main_matrix(result)), _SIZE)
+    return Picture(f"{drawn.title}: {label}", drawn.remarks, drawn.spec) if is_named else drawn
+
+
+def _layers(result: Result) -> list[tuple[str, float, float | None]]:
+    """Layer, share and error of every layer that was told apart."""
+    columns = (column(result, name) for name in ("layer", "kind", "share", "share_se"))
+    rows = zip(*columns, strict=True)
+    return [
+        (str(layer or "(itself)"), share, error)
+        for layer, kind, share, error in rows
+        if kind != _WHOLE and share is not None
+    ]
+
+
+def _answer(result: Result, label: str, color: str) -> Answer:
+    layers = [str(name) for name in column(result, "layer", "")]
+    at = layers.index(_WHOLE) if _WHOLE in layers else len(layers) - 1
+    moved, same, ratio = (_estimate(result, name, at) for name in ("relative_mean", "same_class", "ratio"))
+    heaviest = max(_layers(result), key=lambda row: row[1], default=None)
+    status = str(column(result, "status", MEASURED)[at]) if layers else "the table is empty"
+    return Answer(
+        name=label,
+        color=color,
+        moved=moved,
+        same=same,
+        ratio=ratio,
+        median=None if moved else _median(result),
+        heaviest=(heaviest[0], number(*heaviest[1:]) or Number("")) if heaviest else None,
+        status="" if status == MEASURED else status,
+    )
+
+
+def _estimate(result: Result, name: str, at: int) -> tuple[Number, str] | None:
+    """The value in this row and its interval."""
+    if not len(result):
+        return None
+    pair = column(result, name)[at], column(result, f"{name}_se")[at]
+    value = number(*pair)
+    return None if value is None else (value, interval(*pair))
+
+
+def _median(result: Result) -> Number | None:
+    values = result.arrays.get("relative", np.empty(0))
+    known = values[np.isfinite(values)]
+    return Number(plain(float(np.median(known)))) if len(known) else None
+
+
+def _table(result: Result, label: str) -> Table:
+    facts = [column(result, name) for name in ("layer", "kind", "parameters")]
+    states = [str(state) for state in column(result, "status", MEASURED)]
+    estimates = [
+        [number(*pair) for pair in zip(column(result, name), column(result, f"{name}_se"), strict=True)]
+        for name in _ESTIMATES
+    ]
+    rows = [
+        (str(layer or "(itself)"), str(kind or ""), f"{int(count or 0):,}", list(numbers), _remark(state))
+        for layer, kind, count, numbers, state in zip(*facts, zip(*estimates, strict=True), states, strict=True)
+    ]
+    has_pairs = any(value is not None for row in rows for value in row[3][2:])
+    return Table(label, rows, has_pairs, any(row[-1] for row in rows))
+
+
+def _remark(state: str) -> str:
+    return "" if state == MEASURED else state
+
+
+def _setup(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
+    """How it was measured: label, one phrase per run; what applies to none is left out."""
+    phrases = [_phrases(result) for result in results]
+    labels = dict.fromkeys(label for own in phrases for label in own)
+    return [(label, [own.get(label, "–") for own in phrases]) for label in labels]
+
+
+def _phrases(result: Result) -> dict[str, str]:
+    about, settings = result.provenance, settings_of(result)
+    rows = {
+        "network": (about.get("specimen") or {}).get("name"),
+        "images stepped on": _images(about.get("data")),
+        "images watched": _images(about["points"]) if about.get("points") else "the same",
+        "normalization": normalization_of(result),
+        "watched": _watched(settings.get("output")),
+        **(_steps(settings, about) if settings.get("step") is not None else {"step": "the limit of small steps"}),
+        "seed": about.get("seed"),
+        "arithmetic": ", ".join(str(about[name]) for name in ("device", "dtype") if about.get(name)) or None,
+    }
+    return {label: NOT_RECORDED if value is None else str(value) for label, value in rows.items()}
+
+
+def _images(data: Any) -> str | None:
+    if not isinstance(data, Mapping) or "name" not in data:
+        return None
+    return f"{data.get('n') or 0:,} of {data['name']}"
+
+
+def _watched(output: Any) -> str:
+    if output is None or output == "trace":
+        return "the only output, or the sum over all of them"
+    return f"output {output}"
+
+
+def _steps(settings: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told of steps of finite size, with what they cost."""
+    found = about.get("diagnostics") or {}
+    several = f", {settings['steps']} of them" if (settings.get("steps") or 1) > 1 else ""
+    doubts = {
+        "most of a residual taken by a step": "linearity",
+        "rounding, at the first images": "rounding",
+        "kinks crossed": "crossed",
+    }
+    return {
+        "step": f"{settings['step']:g}{several}",
+        "loss": settings.get("loss"),
+        "optimizer": settings.get("optimizer") or "plain gradient descent",
+        "begins": "where the one before ended" if settings.get("sequential") else "at the same weights for every image",
+        "route": {"rank_one": "layer by layer, exact", "loop": "new weights for every image"}.get(
+            str(about.get("route")), about.get("route")
+        ),
+        **{label: f"{found[name]:.2g}" for label, name in doubts.items() if isinstance(found.get(name), float)},
+    }
