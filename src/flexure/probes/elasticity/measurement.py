@@ -16,6 +16,7 @@ from flexure.losses import CrossEntropy, Loss, as_loss
 from flexure.probes.elasticity.doubts import Doubts
 from flexure.probes.elasticity.exact import Moves, OneOutput, by_loop, by_rank_one, cheaper
 from flexure.probes.elasticity.limit import Kernel
+from flexure.probes.elasticity.neighbors import neighbors
 from flexure.probes.elasticity.rank_one import LinearNetwork
 from flexure.probes.elasticity.settings import Settings
 from flexure.probes.elasticity.steps import Step
@@ -53,6 +54,7 @@ class Measurement:
         tangent: Its gradients.
         x, y, index: Normalized images to step on, labels, indices in the full set.
         to: Normalized images that are watched, where they are others.
+        to_index: Indices of those that are watched.
         outputs: Outputs of the network.
         notes: Images that could not be used.
     """
@@ -64,6 +66,7 @@ class Measurement:
     y: torch.Tensor
     index: torch.Tensor
     to: torch.Tensor | None
+    to_index: torch.Tensor
     outputs: int
     notes: tuple[str, ...]
 
@@ -73,16 +76,16 @@ class Measurement:
         x, y, index, notes = _all(images, mounted)
         if len(x) < 2:
             raise DataError(f"{images.name}: {len(x)} usable images; an image needs at least one other to move.")
-        to, more = None, ()
+        to, to_index, more = None, index, ()
         if others is not None:
-            to, _, _, more = _all(others, mounted)
+            to, _, to_index, more = _all(others, mounted)
         refuse_unsteady(mounted, x[:_LOOKED_AT])
         outputs = mounted.forward(x[:2]).flatten(1).shape[1]
         if isinstance(settings.output, int) and not 0 <= settings.output < outputs:
             raise SpecimenError(
                 f"{mounted.specimen.name}: no output {settings.output}; it has {outputs}, numbered from 0."
             )
-        return cls(mounted, settings, Tangent.of(mounted, x), x, y, index, to, outputs, (*notes, *more))
+        return cls(mounted, settings, Tangent.of(mounted, x), x, y, index, to, to_index, outputs, (*notes, *more))
 
     def limit(self, progress: Progress | None) -> Found:
         """The tangent kernel."""
@@ -109,7 +112,9 @@ class Measurement:
                 similar[layer] = self._arrays(part, mine, theirs)
                 arrays |= {f"kernel/{layer}": part}
         table = pd.DataFrame([*self._layers(layers, own, similar), self._whole(_summed(own), arrays)])
-        return Found(table, arrays | self._about(), "layerwise", tuple(self._said(_summed(own))))
+        return Found(
+            table, arrays | self._about() | self._samples(arrays), "layerwise", tuple(self._said(_summed(own)))
+        )
 
     def exact(self, progress: Progress | None) -> Found:
         """Steps of finite size."""
@@ -128,7 +133,8 @@ class Measurement:
         points = self.x if self.to is None else self.to
         doubts = Doubts.of(self.mounted, moves, self.tangent.parameters, self.x, self.y, points, output, step)
         notes = (*self._still(moves), *doubts.notes(self.mounted.dtype))
-        return Found(pd.DataFrame([self._whole(own, arrays)]), arrays | self._about(), route, notes, vars(doubts))
+        table = pd.DataFrame([self._whole(own, arrays)])
+        return Found(table, arrays | self._about() | self._samples(arrays), route, notes, vars(doubts))
 
     def _one_output(self) -> int:
         """The output that finite steps watch."""
@@ -250,6 +256,21 @@ class Measurement:
 
     def _about(self) -> dict[str, np.ndarray]:
         return {"labels": self.y.cpu().numpy(), "index": self.index.cpu().numpy()}
+
+    def _samples(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """A few images with those most and least like them; nothing where they are no pictures of one size."""
+        watched = self.x if self.to is None else self.to
+        if self.x.ndim != 4 or min(self.x.shape[-2:]) < 2 or watched.shape[1:] != self.x.shape[1:]:
+            return {}
+        places = torch.from_numpy(neighbors(arrays, self.y.cpu().numpy(), self.to is None)).to(self.x.device)
+        if not len(places):
+            return {}
+        own, others = places[:, :1], places[:, 1:]
+        images = torch.cat([self.x[own], watched[others]], 1)
+        indices = torch.cat([self.index.to(own)[own], self.to_index.to(own)[others]], 1)
+        raw = self.mounted.raw(images.flatten(0, 1)).unflatten(0, tuple(places.shape)).float()
+        plain = {"image": raw, "place": places, "index": indices}
+        return {f"sample_{name}": values.cpu().numpy() for name, values in plain.items()}
 
     def _said(self, own: np.ndarray) -> Iterator[str]:
         """What the limit wants to be known."""
