@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from charts.make import provenance
+from charts.make import provenance, samples
 
 from flexure.results import Result, Run
 
@@ -12,7 +12,14 @@ QUESTION = "How far does training on one image move the prediction on another?"
 
 
 def elasticity(
-    n: int = 12, *, classes: int | None = 3, layers: int = 3, others: int = 0, name: str = "net", **changes: Any
+    n: int = 12,
+    *,
+    classes: int | None = 3,
+    layers: int = 3,
+    others: int = 0,
+    pictures: bool = False,
+    name: str = "net",
+    **changes: Any,
 ) -> Result:
     """Images of one class have the cosine 0.75, others -0.25; the classes take turns. ``changes`` replace columns."""
     labels = np.arange(n) % (classes or 1)
@@ -26,6 +33,7 @@ def elasticity(
     about["settings"] = {"step": None, "steps": 1, "loss": "squared", "output": None, "sequential": False}
     about |= {"route": "layerwise", "diagnostics": {}, "points": {"name": "others", "n": others} if others else None}
     told = {"labels": labels if classes else np.full(n, -1), "index": 100 + np.arange(n)}
+    told |= _samples(alike, labels, told["index"]) if pictures else {}
     table = _table(n, layers, bool(others)).assign(**changes)
     return Result("elasticity", QUESTION, table, arrays | told, {}, about)
 
@@ -34,6 +42,15 @@ def run(one: Result | None = None, *, name: str = "net") -> Run:
     """One run as ``read`` would give it back."""
     one = elasticity(name=name) if one is None else one
     return Run(name, {"model": name, "data": "cifar10", "seed": 0}, {}, {"elasticity": one})
+
+
+def _samples(alike: np.ndarray, labels: np.ndarray, index: np.ndarray) -> dict[str, np.ndarray]:
+    """The first image of each class, its 2 nearest and its 2 farthest."""
+    rows = np.unique(labels, return_index=True)[1]
+    orders = [[place for place in np.argsort(-alike[row], kind="stable") if place != row] for row in rows]
+    places = np.array([[row, *order[:2], *order[-2:]] for row, order in zip(rows, orders, strict=True)])
+    shown = samples(len(index))["sample_image"][places % len(index)]
+    return {"sample_image": shown, "sample_place": places, "sample_index": 100 + places}
 
 
 def _table(n: int, layers: int, has_others: bool) -> pd.DataFrame:

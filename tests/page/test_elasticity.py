@@ -81,6 +81,45 @@ def test_a_bare_table_is_shown_with_what_it_has(tmp_path):
     assert "Not measured: the table is empty." in words_of(page_of(run(empty), to=tmp_path))
 
 
+def test_a_few_images_are_shown_with_their_nearest_and_farthest_and_the_values(tmp_path):
+    result = elasticity(pictures=True)
+    page = page_of(run(result), to=tmp_path)
+    assert page.count('<img src="data:image/png') == 3 * 5
+    words = words_of(page)
+    assert (
+        "Then the 2 others most like it and, behind the gap, the 2 least like it, with their values (cosine)" in words
+    )
+    assert "class 0 image 100 0.750 (0) 0.750 (0) −0.250 (1) −0.250 (2)" in words
+    assert 'alt="image 103, class 0, cosine 0.750"' in page
+
+
+def test_images_of_an_unknown_class_go_by_their_number(tmp_path):
+    words = words_of(page_of(run(elasticity(classes=None, pictures=True)), to=tmp_path))
+    assert "image 100 image 100 0.750 0.750" in words and "in brackets" not in words
+
+
+def test_neighbors_among_other_images_have_no_class(tmp_path):
+    words = words_of(page_of(run(elasticity(12, others=8, pictures=True)), to=tmp_path))
+    assert "Then the 2 watched images most like it" in words
+    assert "class 0 image 100 0.750 0.750 −0.250 −0.250" in words
+
+
+def test_images_of_several_runs_are_those_of_the_first_that_has_some(tmp_path):
+    page = page_of(run(name="one"), run(elasticity(pictures=True, name="two"), name="two"), to=tmp_path)
+    assert "Of two; those of the other runs are in their folders." in words_of(page)
+    assert page.count('<img src="data:image/png') == 3 * 5
+
+
+def test_large_images_do_not_make_a_large_page(tmp_path):
+    result = elasticity(pictures=True)
+    noise = np.random.default_rng(0).uniform(size=(3, 5, 3, 112, 112))
+    large = Result(
+        "elasticity", "How?", result.table, dict(result.arrays) | {"sample_image": noise}, {}, result.provenance
+    )
+    page = page_of(run(large), to=tmp_path)
+    assert page.count('<img src="data:image/png') == 5  # at least one row
+
+
 def test_strings_that_try_to_be_html_stay_text(tmp_path):
     result = elasticity(name=NASTY, layer=[NASTY, "b", "c", "output"], status=[NASTY, *["measured"] * 3])
     page = page_of(run(result, name=NASTY), run(name=NASTY + "2"), to=tmp_path)

@@ -12,15 +12,17 @@ from flexure.charts.records import column
 from flexure.charts.theme import colors
 from flexure.page.embed import Picture, picture, pictures
 from flexure.page.facts import NOT_RECORDED, normalization_of, settings_of
+from flexure.page.images import png, shades
 from flexure.page.numbers import Number, interval, number, plain
 from flexure.results import MEASURED, Result
 
-__all__ = ["Answer", "Contents", "Table", "contents"]
+__all__ = ["Answer", "Contents", "Gallery", "Table", "Tile", "contents"]
 
 _SIZE, _HEIGHT = 440, 300
 _MATRICES = 4  # runs whose matrices are drawn
 _ESTIMATES = ("share", "kernel_self", "relative_mean", "cosine_mean", "same_class", "ratio")
 _WHOLE = "output"
+_BUDGET = 380_000  # bytes of images on one page
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,37 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Tile:
+    """An image: data URI, index in its full set, class (empty where unknown), similarity (empty: with itself)."""
+
+    uri: str
+    index: int
+    label: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """A few images of one run, each with those most and least like it.
+
+    Attributes:
+        rows: The image itself, those nearest, the nearest first, and those farthest, the farthest last.
+        near: How many of each.
+        size: ``(width, height)`` in pixels.
+        by: What the values are.
+        are_others: Whether the neighbors are of another set of images.
+        name: The run.
+    """
+
+    rows: list[list[Tile]]
+    near: int
+    size: tuple[int, int]
+    by: str
+    are_others: bool
+    name: str
+
+
+@dataclass(frozen=True)
 class Contents:
     """Everything the template of this panel needs.
 
@@ -75,6 +108,7 @@ class Contents:
         left_out: Runs whose matrices are not drawn.
         has_layers: Whether layers were told apart.
         is_limit: Whether all runs are of the limit of small steps.
+        gallery: Of the first run that has images.
         tables: One per run.
         setup: How it was measured, as the macro ``setup`` takes it.
     """
@@ -85,6 +119,7 @@ class Contents:
     left_out: int
     has_layers: bool
     is_limit: bool
+    gallery: Gallery | None
     tables: list[Table]
     setup: list[tuple[str, list[str]]]
 
@@ -102,6 +137,7 @@ def contents(results: Sequence[Result], labels: Sequence[str]) -> Contents:
         left_out=len(held[_MATRICES:]),
         has_layers=has_layers,
         is_limit=all(settings_of(result).get("step") is None for result in results),
+        gallery=next((_gallery(*one) for one in held if "sample_image" in one[0].arrays), None),
         tables=[_table(result, label) for result, label in zip(results, labels, strict=True)],
         setup=_setup(results),
     )
@@ -154,6 +190,30 @@ def _median(result: Result) -> Number | None:
     values = result.arrays.get("relative", np.empty(0))
     known = values[np.isfinite(values)]
     return Number(plain(float(np.median(known)))) if len(known) else None
+
+
+def _gallery(result: Result, label: str) -> Gallery:
+    by = main_matrix(result) or "kernel"
+    images, are_others = result["sample_image"], bool(result.provenance.get("points"))
+    low, high = shades(images, (result.provenance.get("specimen") or {}).get("bounds"))
+    rows, size = [], 0
+    for row in range(len(images)):
+        tiles = [_tile(result, row, at, by, are_others, low, high) for at in range(images.shape[1])]
+        size += sum(len(tile.uri) for tile in tiles)
+        rows += [tiles] if size <= _BUDGET or not rows else []
+    height, width = images.shape[-2:]
+    return Gallery(rows, images.shape[1] // 2, (width, height), by.replace("_", ", "), are_others, label)
+
+
+def _tile(result: Result, row: int, at: int, by: str, are_others: bool, low: float, high: float) -> Tile:
+    places, labels = result["sample_place"][row], result.arrays.get("labels")
+    known = labels is not None and not (are_others and at) and labels[places[at]] >= 0
+    return Tile(
+        uri=png(np.nan_to_num(result["sample_image"][row, at]), low, high),
+        index=int(result["sample_index"][row, at]),
+        label=str(labels[places[at]]) if known and labels is not None else "",
+        value=plain(float(result[by][places[0], places[at]])) if at else "",
+    )
 
 
 def _table(result: Result, label: str) -> Table:

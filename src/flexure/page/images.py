@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-__all__ = ["Samples", "lattice", "png", "samples"]
+__all__ = ["Samples", "lattice", "png", "samples", "shades"]
 
 _LARGEST = 112
 _CELLS = 8
@@ -48,7 +48,7 @@ def samples(arrays: Mapping[str, np.ndarray], bounds: Any, budget: int, bent: st
     found = {name: np.nan_to_num(arrays[name]) for name in _ROWS if name in arrays and len(arrays[name])}
     if "sample_image" not in found:
         return None
-    low, high = _range(found["sample_image"], bounds)
+    low, high = shades(found["sample_image"], bounds)
     rows = [[png(image, low, high) for image in images] for images in found.values()]
     sizes = np.cumsum([sum(map(len, uris)) for uris in zip(*rows, strict=True)])
     count = max(int((sizes <= budget).sum()), 1)
@@ -62,7 +62,7 @@ def samples(arrays: Mapping[str, np.ndarray], bounds: Any, budget: int, bent: st
     return Samples(labelled, lattices, (width, height), magnified, index.tolist(), remarks, bent)
 
 
-def _range(images: np.ndarray, bounds: Any) -> tuple[float, float]:
+def shades(images: np.ndarray, bounds: Any) -> tuple[float, float]:
     """Black and white: the specimen's bounds, else [0, 1] where that holds the originals, else their extremes."""
     if bounds is not None:
         return float(bounds[0]), float(bounds[1])

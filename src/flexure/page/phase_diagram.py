@@ -11,7 +11,7 @@ from flexure.charts.records import column
 from flexure.charts.theme import colors
 from flexure.page.embed import Picture, picture, pictures
 from flexure.page.facts import shared_settings
-from flexure.page.images import lattice, png
+from flexure.page.images import lattice, png, shades
 from flexure.page.numbers import Number, interval, number, plain
 from flexure.results import MEASURED, Result
 
@@ -156,7 +156,7 @@ def _gallery(result: Result) -> Gallery | None:
     if "sample_deformed" not in result.arrays:
         return None
     original, deformed = (np.nan_to_num(result[f"sample_{name}"]) for name in ("image", "deformed"))
-    low, high = _range(original, (result.provenance.get("specimen") or {}).get("bounds"))
+    low, high = shades(original, (result.provenance.get("specimen") or {}).get("bounds"))
     cutoffs = sorted({int(cutoff) for cutoff in result["cutoff"]})
     rows = [
         (cutoff, [_tile(result, row, place, low, high) for place in range(deformed.shape[1])])
@@ -173,14 +173,6 @@ def _tile(result: Result, row: int, place: int, low: float, high: float) -> Tile
         plain(float(result["sample_displacement"][row, place]), 2),
         bool(result["sample_folded"][row, place]),
     )
-
-
-def _range(original: np.ndarray, bounds: Any) -> tuple[float, float]:
-    """Black and white: the specimen's bounds, else [0, 1] where that holds the original, else its extremes."""
-    if bounds is not None:
-        return float(bounds[0]), float(bounds[1])
-    low, high = float(original.min()), float(original.max())
-    return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high if high > low else low + 1)
 
 
 def _table(result: Result, label: str) -> Table:
