@@ -4,7 +4,7 @@ import torch
 
 from flexure.probes.elasticity.factors import Factors, Rows, Same
 
-__all__ = ["gram", "is_multiplied", "operations", "squares"]
+__all__ = ["compact", "gram", "operations", "squares"]
 
 _NUMBERS = 2**24  # of an intermediate product, at most
 
@@ -26,9 +26,9 @@ def squares(part: Factors | Same | Rows) -> torch.Tensor:
     return torch.linalg.vector_norm(part.gradients(), dim=1).double().square()
 
 
-def is_multiplied(part: Factors | Same | Rows) -> bool:
-    """Whether products with as many others need the gradients themselves."""
-    return isinstance(part, Factors) and not _is_thin(part, part)
+def compact(part: Factors | Same | Rows) -> Factors | Same | Rows:
+    """Factors multiplied out where products with as many others are cheaper so: a convolution's take much more room."""
+    return Rows(part.gradients()) if isinstance(part, Factors) and not _is_thin(part, part) else part
 
 
 def operations(one: Factors, two: Factors) -> tuple[int, int]:

@@ -129,8 +129,8 @@ def _windows(
             x = F.pad(x, [0, 0] * (dims - 1 - d) + [0, missing])
         x = x.unfold(2 + d, reach, stride[d])[..., :: dilation[d]].narrow(2 + d, 0, places[d])
     n, channels = x.shape[:2]
-    x = x.reshape(n, groups, channels // groups, math.prod(places), math.prod(kernel))
-    return x.transpose(2, 3).flatten(3)
+    x = x.permute(0, 1, *range(2 + dims, 2 + 2 * dims), *range(2, 2 + dims))  # (n, C, kernel, places): one copy below
+    return x.reshape(n, groups, channels // groups * math.prod(kernel), math.prod(places)).mT
 
 
 def _margins(padding: Any, kernel: Sequence[int], dilation: Sequence[int]) -> list[tuple[int, int]]:

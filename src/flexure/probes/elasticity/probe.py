@@ -34,7 +34,7 @@ def elasticity(
     output: int | str | None = None,
     route: str = "auto",
     per_layer: bool = False,
-    memory_limit: float = 1e9,
+    memory_limit: float = 2e9,
     batch_size: int = 256,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,

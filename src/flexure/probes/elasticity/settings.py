@@ -30,7 +30,7 @@ class Settings:
     output: int | str | None = None
     route: str = "auto"
     per_layer: bool = False
-    memory_limit: float = 1e9
+    memory_limit: float = 2e9
     batch_size: int = 256
     seed: int = 0
 

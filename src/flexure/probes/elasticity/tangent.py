@@ -1,5 +1,6 @@
 """The tangent kernel of a network, parameter by parameter: inner products of the gradients of its outputs."""
 
+import math
 from collections import defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from torch.func import functional_call, grad, vmap
 from flexure.bench import Mounted, primary
 from flexure.errors import SpecimenError
 from flexure.probes.elasticity.calls import Calls, Use
-from flexure.probes.elasticity.contraction import gram, is_multiplied
+from flexure.probes.elasticity.contraction import compact, gram
 from flexure.probes.elasticity.factors import Factors, Rows, Same
 
 __all__ = ["Gradients", "Pass", "Tangent", "kernels"]
@@ -65,13 +66,15 @@ class Tangent:
         return [self._of_output(pass_, c, x) for c in outputs]
 
     def bytes(self, x: torch.Tensor) -> int:
-        """Memory that the gradients of one output at these images take, with those of one layer multiplied out."""
-        parts = self.gradients(x, [0])[0]
-        kept = sum(
-            tensor.nbytes for part in parts.values() for tensor in vars(part).values() if torch.is_tensor(tensor)
-        )
-        largest = max((self.parameters[name].nbytes for name, part in parts.items() if is_multiplied(part)), default=0)
-        return kept + len(x) * largest
+        """Memory that the gradients of one output at these images take, and what it takes to find them."""
+        uses, parts = Pass.of(self, x).uses, self.gradients(x, [0])[0].values()
+        kept = sum(tensor.nbytes for part in parts for tensor in vars(part).values() if torch.is_tensor(tensor))
+        seen = [
+            (use.call["input"].nbytes, math.prod(use.call["weight"].shape[2:]))
+            for use in uses
+            if use.call["weight"] is not None
+        ]
+        return kept + 2 * sum(size for size, _ in seen) + max((size * kernel for size, kernel in seen), default=0)
 
     def _of_output(self, pass_: "Pass", c: int, x: torch.Tensor) -> Gradients:
         seed = torch.zeros_like(pass_.out)
@@ -128,7 +131,7 @@ class Pass:
         for use, gradient in zip(self.uses, parts, strict=True):
             for name in use.names if gradient is not None else ():
                 if name not in self.fallback:
-                    found[name].append(use.of(name, gradient))
+                    found[name].append(compact(use.of(name, gradient)))
         return found
 
 
