@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from charts import elasticities
 from charts.make import RESNET20, RESNET50, result, run, table, unmeasured
 
 from flexure.page import report
@@ -78,6 +79,7 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         "deep": [run(result(table(RESNET50)), name="resnet50")],
         "odd": [run(result(unmeasured(table(RESNET20, init=False), {9: "constant output"}), notes=["Left out: 3."]))],
         "many": [run(result(table(end=0.1 * (i + 1)), name=f"network-number-{i}"), name=f"run-{i}") for i in range(9)],
+        "matrix": [elasticities.run(elasticities.elasticity(150, pictures=True, layer=[NASTY, "b", "c", "output"]))],
         "nasty": [run(result(table(names), name=NASTY, notes=[NASTY]), name=NASTY), twenty],
     }
     return {name: report(*several, to=folder / f"{name}.html") for name, several in runs.items()}
@@ -141,7 +143,7 @@ def test_html_in_names_is_text_everywhere_also_in_tooltips(visit, pages):
     assert NASTY in tooltip.inner_text() and tooltip.locator("img, script").count() == 0
 
 
-@pytest.mark.parametrize("name", ["two", "deep", "odd", "many", "nasty"])
+@pytest.mark.parametrize("name", ["two", "deep", "odd", "many", "matrix", "nasty"])
 def test_nothing_sticks_out_of_a_narrow_window(visit, pages, name):
     page = visit(pages[name], width=390)
     for width in (390, 500, 800):
@@ -159,6 +161,19 @@ def test_the_legend_does_not_run_into_the_text_below_after_the_window_became_nar
     labels = page.locator(".plot").first.locator(".role-legend-label text")
     lowest = max(box["y"] + box["height"] for box in (label.bounding_box() for label in labels.all()))
     assert lowest <= page.locator(".hint").bounding_box()["y"]
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_matrix_is_square_and_tells_of_its_blocks(visit, pages, width):
+    page = visit(pages["matrix"], width=width)
+    for resized in (width, 420):
+        page.set_viewport_size({"width": resized, "height": 900})
+        page.wait_for_timeout(300)
+        box = page.locator(".square .mark-rect").first.bounding_box()
+        assert box["width"] == pytest.approx(box["height"], rel=0.05)
+    page.locator(".square .mark-rect path").first.hover(force=True)
+    text = page.locator("#vg-tooltip-element").inner_text()
+    assert "class 0" in text and "stepped on" in text and "cosine" in text
 
 
 def test_the_command_can_be_copied(visit, pages):

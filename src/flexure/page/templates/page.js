@@ -2,7 +2,6 @@
 (() => {
   const { data, charts } = JSON.parse(document.getElementById("data").textContent);
   const views = new Map();
-  const SIDE = 52; // pixels for the names of a matrix's rows
 
   /** The part of the shared data that a chart refers to by name. */
   function datasets(part, found = {}) {
@@ -29,9 +28,9 @@
     }
   }
 
-  /** A matrix is as high as it is wide, the names at its side aside. */
+  /** A matrix is as high as it is wide. */
   function square(place, view) {
-    return place.closest(".square") ? view.signal("height", Math.max(view.signal("width") - SIDE, 120)).runAsync() : view;
+    return place.closest(".square") ? view.signal("height", view.signal("width")).runAsync() : view;
   }
 
   /** A choice made in the legend of a panel's first chart holds in all its charts. */
