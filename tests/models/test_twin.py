@@ -294,3 +294,9 @@ def test_an_encoder_of_transformer_layers_has_a_twin_too():
             expected = linear_twin(encoder.layers[1])(linear_twin(encoder.layers[0])(x))
             torch.testing.assert_close(twin(x), expected)
             assert not torch.allclose(encoder(x), expected, atol=1e-3)
+
+
+def test_a_module_that_stands_in_two_places_is_passed_over_in_both():
+    shared = nn.ReLU()
+    twin = linear_twin(nn.Sequential(nn.Linear(8, 8), shared, nn.Linear(8, 8), shared))
+    assert isinstance(twin[1], nn.Identity) and isinstance(twin[3], nn.Identity)

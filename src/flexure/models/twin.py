@@ -120,8 +120,8 @@ def _children(root: nn.Module, kept: Iterable[str]) -> Iterator[tuple[nn.Module,
     """Every module with its parent and its name there, but for those that are kept and those within."""
     stays = {id(module) for name in kept for module in root.get_submodule(name).modules()}
     for parent in root.modules():
-        for name, module in parent.named_children():
-            if id(module) not in stays:
+        for name, module in parent._modules.items():  # each place of a module that stands in several
+            if module is not None and id(module) not in stays:
                 yield parent, name, module
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from flexure import linear_twin
 from flexure.errors import ArgumentError, DataError
 from flexure.losses import BinaryCrossEntropy, CrossEntropy, Squared
 from flexure.probes.elasticity import elasticity
@@ -204,12 +205,48 @@ def test_what_a_step_does_to_the_residual_and_to_kinks_is_counted():
     assert linear.provenance["diagnostics"]["crossed"] == 0
 
 
+def test_a_graph_that_does_not_say_what_the_network_says_is_not_followed():
+    class Called(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(16, 9), nn.Linear(9, 1)
+
+        def forward(self, x):
+            return self.second(torch.relu(self.first(x.flatten(1))))
+
+    x, y = images()
+    twin = linear_twin(gauge.seeded(lambda: Called().double()))
+    found = elasticity(twin, (x, y), step=1e-6)
+    assert found.provenance["route"] == "loop"
+    np.testing.assert_allclose(found["kernel"], elasticity(twin, x)["kernel"], rtol=1e-3)
+    early = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Flatten(), nn.Linear(20, 1)).double()
+    assert elasticity(early, (x, y), step=1e-6).provenance["route"] == "loop"
+
+
+def test_an_optimizer_of_other_weights_is_refused():
+    model, (x, y) = mlp(16, 1), images()
+    other = torch.optim.SGD(mlp(16, 1).parameters(), lr=0.1)
+    with pytest.raises(ArgumentError, match="must be one of this network's own trainable parameters"):
+        elasticity(model, (x, y), step=0.1, optimizer=other)
+
+
+def test_a_loss_of_all_outputs_is_not_cut_down_to_one():
+    model, (x, _) = mlp(16, 3), images()
+    y = torch.arange(7) % 3
+    found = elasticity(model, (x, y), step=0.1, loss=nn.CrossEntropyLoss(reduction="none"), output=2)
+    expected = elasticity(model, (x, y), step=0.1, loss="cross_entropy", output=2)
+    np.testing.assert_allclose(found["relative"], expected["relative"], rtol=1e-12)
+    assert any("there is no kernel of one alone" in note for note in found.notes)
+
+
 def test_labels_are_needed_and_looked_at():
     model, (x, y) = mlp(16, 1), images()
-    with pytest.raises(DataError, match="image 0: no label; a step needs labels 0 to 1"):
+    with pytest.raises(DataError, match="image 0: no label; a step needs whole numbers as labels"):
         elasticity(model, x, step=0.1)
+    fives = y.index_fill(0, torch.tensor([4]), 5)
+    assert np.isfinite(elasticity(model, (x, fives), step=0.1)["kernel"]).all()
     with pytest.raises(DataError, match="image 4: label 5; a step needs labels 0 to 1"):
-        elasticity(model, (x, y.index_fill(0, torch.tensor([4]), 5)), step=0.1)
+        elasticity(model, (x, fives), step=0.1, loss="binary_cross_entropy")
     with pytest.raises(ArgumentError, match="the network has 3 outputs, and a finite step compares one prediction"):
         elasticity(mlp(16, 3), (x, y), step=0.1)
 

@@ -92,6 +92,49 @@ def test_a_layer_whose_first_dimension_is_not_the_images_goes_through_autograd(t
     assert f"mix.weight: gradients computed image by image ({why})." in found.notes
 
 
+class Experts(nn.Module):
+    """Images go to one of two experts; the first two images all to the first."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.head = nn.Linear(16, 6), nn.Linear(16, 6), nn.Linear(6, 1)
+
+    def forward(self, x):
+        x = x.flatten(1)
+        rows = torch.stack([(self.one if row.sum() > 0 else self.two)(row) for row in x])
+        return self.head(rows.tanh())
+
+
+class InParts(nn.Module):
+    """Two images at a time through the same layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.head = nn.Linear(16, 6), nn.Linear(6, 1)
+
+    def forward(self, x):
+        return self.head(torch.cat([self.inner(part) for part in x.flatten(1).split(2)]).tanh())
+
+
+@pytest.mark.parametrize("kind", [Experts, InParts])
+def test_no_weight_is_dropped_that_only_later_images_or_batches_meet(kind):
+    x, _ = images(6)
+    x[:2] = x[:2].abs()
+    model = gauge.seeded(lambda: kind().double())
+    expected = sum(tangent_kernel(model, x, [0]).values())
+    np.testing.assert_allclose(elasticity(model, x)["kernel"], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_half_precision_does_not_overflow():
+    model = gauge.seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 2048), nn.ReLU(), nn.Linear(2048, 1)))
+    x = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    expected = elasticity(model, x, dtype="float64")["kernel"]
+    for dtype in ("float16", "bfloat16"):
+        found = elasticity(model, x, dtype=dtype)
+        np.testing.assert_allclose(found["kernel"], expected, rtol=0.1)
+        assert not any("image by image" in note for note in found.notes)
+
+
 @pytest.mark.parametrize("name", ["conv.weight", "up.weight"])
 @pytest.mark.parametrize("is_thin", [True, False])
 def test_both_ways_to_multiply_factors_agree(monkeypatch, name, is_thin):

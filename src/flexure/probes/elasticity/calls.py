@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
@@ -68,6 +69,8 @@ class Calls(TorchFunctionMode):
         if func not in RULES:
             return False
         call = RULES[func].bound(args, kwargs)
+        if call.get("scale_grad_by_freq") or call.get("sparse") or (func is F.linear and call["weight"].ndim < 2):
+            return False
         names = {self.names[id(call[part])]: part for part in ("weight", "bias") if id(call.get(part)) in here}
         x = call["input"]
         is_known = len(names) == len(here) and id(x) not in here and len(x) == len(result) == self.images

@@ -15,11 +15,14 @@ def gram(one: Factors | Same | Rows, two: Factors | Same | Rows) -> torch.Tensor
         return _thin(one, two)
     if isinstance(one, Same) and isinstance(two, Same):
         return _same(one, two)
-    return (one.gradients() @ two.gradients().T).double()
+    mine = _wide(one.gradients())
+    return (mine @ (mine if one is two else _wide(two.gradients())).T).double()
 
 
 def squares(part: Factors | Same | Rows) -> torch.Tensor:
     """Squared norm of every gradient ``(rows,)``, float64."""
+    if isinstance(part, Factors) and part.a.shape[2] > 1 and _is_thin(part, part):
+        return ((part.a @ part.a.mT) * (part.b @ part.b.mT)).sum((1, 2, 3), dtype=torch.float64)
     if isinstance(part, Factors) and part.a.shape[2] == 1:
         norms = torch.linalg.vector_norm(part.a, dim=(2, 3)).double() * torch.linalg.vector_norm(part.b, dim=(2, 3))
         return norms.square().sum(1)
@@ -44,6 +47,11 @@ def operations(one: Factors, two: Factors) -> tuple[int, int]:
     return whole, n * m * groups * places**2 * (d + p)
 
 
+def _wide(x: torch.Tensor) -> torch.Tensor:
+    """In float32 at least, where sums of squares do not overflow."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def _is_thin(one: Factors, two: Factors) -> bool:
     whole, thin = operations(one, two)
     return thin < whole
@@ -51,6 +59,7 @@ def _is_thin(one: Factors, two: Factors) -> bool:
 
 def _thin(one: Factors, two: Factors) -> torch.Tensor:
     """Sum over groups and places t, s of (a_t · a'_s)(b_t · b'_s)."""
+    one, two = (Factors(_wide(part.a), _wide(part.b)) for part in (one, two))
     n, groups, places, _ = one.a.shape
     m = len(two.a)
     if places == 1:

@@ -62,7 +62,7 @@ class Doubts:
         """
         own, slope = moves.own.cpu().numpy(), moves.slope.cpu().numpy()
         with np.errstate(invalid="ignore", divide="ignore"):
-            taken = np.abs(_curvature(mounted, x, y, output, step) * own / slope)
+            taken = np.where(slope == 0, 0.0, np.abs(_curvature(mounted, x, y, output, step) * own / slope))
         few = slice(0, _IMAGES)
         return cls(
             float(np.nanmax(taken, initial=0.0)),

@@ -12,7 +12,7 @@ from flexure.bench import Mounted
 from flexure.data import Images, usable_batch
 from flexure.errors import ArgumentError, DataError, SpecimenError
 from flexure.formulas.similarities import cosine, relative
-from flexure.losses import CrossEntropy, Loss, as_loss
+from flexure.losses import Loss, Squared, as_loss
 from flexure.probes.elasticity.doubts import Doubts
 from flexure.probes.elasticity.exact import Moves, OneOutput, by_loop, by_rank_one, cheaper
 from flexure.probes.elasticity.limit import Kernel
@@ -21,7 +21,7 @@ from flexure.probes.elasticity.rank_one import LinearNetwork
 from flexure.probes.elasticity.settings import Settings
 from flexure.probes.elasticity.steps import Step
 from flexure.probes.elasticity.table import of_kernel, of_pairs
-from flexure.probes.elasticity.tangent import Tangent
+from flexure.probes.elasticity.tangent import Pass, Tangent
 from flexure.recorder import OUTPUT
 from flexure.results import MEASURED, Progress
 from flexure.survey import refuse_unsteady
@@ -152,24 +152,25 @@ class Measurement:
     @property
     def _sees_all(self) -> bool:
         """Whether the loss is of all outputs together."""
-        return isinstance(as_loss(self.settings.loss), CrossEntropy)
+        loss = as_loss(self.settings.loss)
+        return not (isinstance(loss, Squared) or getattr(loss, "outputs", None) == 1)
 
     def _check_labels(self) -> None:
         least, most = int(self.y.min()), int(self.y.max())
-        classes = max(self.outputs, 2)
+        is_number = self.outputs == 1 and isinstance(as_loss(self.settings.loss), Squared)  # any whole number will do
+        classes = most + 1 if is_number else max(self.outputs, 2)
         if least < 0 or most >= classes:
             bad = int(self.index[(self.y < 0) | (self.y >= classes)][0])
             what = "no label" if least < 0 else f"label {most}"
-            raise DataError(
-                f"image {bad}: {what}; a step needs labels 0 to {classes - 1}. The limit (step=None) needs none."
-            )
+            needed = "whole numbers as labels" if is_number else f"labels 0 to {classes - 1}"
+            raise DataError(f"image {bad}: {what}; a step needs {needed}. The limit (step=None) needs none.")
 
     def _route(self) -> tuple[str, LinearNetwork | None]:
         """How finite steps are computed."""
         asked, settings = self.settings.route, self.settings
         if asked == "loop" or settings.steps > 1 or settings.sequential or settings.optimizer is not None:
             return "loop", None
-        network = LinearNetwork.of(self.mounted.model) if not self.tangent.fallback else None
+        network = self._linear_network() if not self.tangent.fallback else None
         if asked == "rank_one" and network is None:
             raise ArgumentError(
                 f"elasticity: route='rank_one' needs linear layers and elementwise functions alone; "
@@ -177,6 +178,15 @@ class Measurement:
             )
         n, m = len(self.x), len(self.x if self.to is None else self.to)
         return asked if asked != "auto" else cheaper(network, n, m), network
+
+    def _linear_network(self) -> LinearNetwork | None:
+        """The network as a graph of linear layers, where it is one and the graph says what the network says."""
+        network, few = LinearNetwork.of(self.mounted.model), self.x[:2]
+        uses = Pass.of(self.tangent, few).uses
+        if network is None or self.mounted.specimen.output is not None or any(u.call["input"].ndim != 2 for u in uses):
+            return None
+        one, two = network.pushed(few, {})[0], self.mounted.forward(few)
+        return network if one.shape == two.shape and torch.allclose(one, two, rtol=1e-3, atol=1e-6) else None
 
     def _rows(self, outputs: int) -> int:
         """Images in a block of the limit, so that the gradients of two blocks fit into the memory that may be used."""
@@ -200,7 +210,8 @@ class Measurement:
     def _of_moves(self, moves: Moves) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """The similarities that steps show; the kernel only where the loss sees nothing but the output."""
         moved, own, slope = (part.cpu().numpy() for part in (moves.moved, moves.own, moves.slope))
-        own = np.where(slope == 0, np.nan, own)
+        if self.settings.optimizer is None:
+            own = np.where(slope == 0, np.nan, own)
         signed = relative(moved, own)
         arrays = {"relative": np.abs(signed), "relative_signed": signed}
         push = np.full(len(slope), np.nan)
@@ -286,7 +297,11 @@ class Measurement:
             yield f"On squared loss a step of {step:.1e} takes away at most {_LINEAR:.0%} of a residual."
 
     def _still(self, moves: Moves) -> Iterator[str]:
-        """Images on which there is nothing to step."""
+        """Images on which there is nothing to step, and what is missing for the kernel."""
+        if self.outputs > 1 and self._sees_all:
+            yield "The loss sees all outputs, so there is no kernel of one alone: only relative similarities."
+        if self.settings.optimizer is not None:
+            return
         still = (moves.slope == 0).cpu().numpy()
         if still.any():
             first = int(self.index.cpu().numpy()[still][0])

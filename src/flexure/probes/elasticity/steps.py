@@ -9,6 +9,7 @@ import torch
 from torch.func import functional_call
 
 from flexure.bench import Mounted, primary
+from flexure.errors import ArgumentError
 from flexure.losses import Loss
 
 __all__ = ["Push", "Step", "pushed"]
@@ -113,15 +114,21 @@ def _beginner(step: Step, parameters: Parameters) -> Callable[[], Callable[[Para
 def _twin(optimizer: Any, parameters: Parameters) -> Callable[[Parameters, Sequence[torch.Tensor]], Parameters]:
     """The optimizer with its state, at work on tensors of its own."""
     leaves = {id(p): p.detach().clone() for p in parameters.values()}
-    groups = [{**group, "params": [leaves[id(p)] for p in group["params"]]} for group in optimizer.param_groups]
+    if any(id(p) not in leaves for group in optimizer.param_groups for p in group["params"] if p.requires_grad):
+        raise ArgumentError(
+            "elasticity: optimizer= must be one of this network's own trainable parameters, in the arithmetic and on "
+            "the device it is measured in. Leave dtype= and device= as they are, or make the optimizer anew."
+        )
+    own = [[leaves.setdefault(id(p), p.detach().clone()) for p in group["params"]] for group in optimizer.param_groups]
+    groups = [{**group, "params": params} for group, params in zip(optimizer.param_groups, own, strict=True)]
     twin = type(optimizer)(groups)
     twin.load_state_dict(copy.deepcopy(optimizer.state_dict()))
 
     def move(values: Parameters, gradients: Sequence[torch.Tensor]) -> Parameters:
-        for leaf, value, gradient in zip(leaves.values(), values.values(), gradients, strict=True):
+        for leaf, value, gradient in zip(leaves.values(), values.values(), gradients, strict=False):
             leaf.copy_(value)
             leaf.grad = gradient
         twin.step()
-        return {name: leaf.clone() for name, leaf in zip(values, leaves.values(), strict=True)}
+        return {name: leaf.clone() for name, leaf in zip(values, leaves.values(), strict=False)}
 
     return move

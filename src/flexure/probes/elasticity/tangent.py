@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import torch
@@ -57,7 +57,9 @@ class Tangent:
         with torch.enable_grad(), Calls({id(p): name for name, p in parameters.items()}, len(few)) as calls:
             mounted.forward(few)
         known = cls(mounted, parameters, calls.others)
-        wrong = dict.fromkeys(known._misjudged(few), "a rule that does not fit")
+        seen = {name for use in calls.uses for name in use.names} | calls.others.keys()
+        wrong = dict.fromkeys((name for name in parameters if name not in seen), "in no call that was seen")
+        wrong |= dict.fromkeys(known._misjudged(few), "a rule that does not fit")
         return cls(mounted, parameters, {**wrong, **calls.others})
 
     def gradients(self, x: torch.Tensor, outputs: Sequence[int]) -> list[Gradients]:
@@ -80,7 +82,7 @@ class Tangent:
         seed = torch.zeros_like(pass_.out)
         seed[:, c] = 1
         found = pass_.backward(seed)
-        each = {name: self.parameters[name].detach() for name in self.fallback}
+        each = {name: self.parameters[name].detach() for name in {*self.fallback, *pass_.others}}
         found |= {name: [Rows(g)] for name, g in _one_by_one(self.mounted, each, x, c).items()}
         return {name: _together(parts) for name, parts in found.items()}
 
@@ -106,12 +108,12 @@ class Pass:
     Attributes:
         out: Outputs ``(images, outputs)``.
         uses: Calls of weights in it that a rule knows.
-        fallback: Parameters that no rule knows.
+        others: Parameters that no rule knows, of old or in this pass.
     """
 
     out: torch.Tensor
     uses: Sequence[Use]
-    fallback: Container[str]
+    others: Set[str]
 
     @classmethod
     def of(cls, tangent: Tangent, x: torch.Tensor) -> "Pass":
@@ -119,7 +121,7 @@ class Pass:
         names = {id(p): name for name, p in tangent.parameters.items()}
         with torch.enable_grad(), Calls(names, len(x)) as calls:
             out = tangent.mounted.forward(x).flatten(1)
-        return cls(out, calls.uses, tangent.fallback)
+        return cls(out, calls.uses, {*tangent.fallback, *calls.others})
 
     def backward(self, seed: torch.Tensor) -> dict[str, list[Factors | Same | Rows]]:
         """Gradients of ``sum(seed * out)`` image by image, use by use, of the parameters that rules know."""
@@ -130,7 +132,7 @@ class Pass:
         parts = torch.autograd.grad(self.out, edges, seed, retain_graph=True, allow_unused=True)
         for use, gradient in zip(self.uses, parts, strict=True):
             for name in use.names if gradient is not None else ():
-                if name not in self.fallback:
+                if name not in self.others:
                     found[name].append(compact(use.of(name, gradient)))
         return found
 
@@ -187,4 +189,5 @@ def _rows(
 def _agree(one: torch.Tensor, two: torch.Tensor, slack: float) -> bool:
     """Whether two kernels are one, as far as they are finite."""
     gap = (one - two).nan_to_num(0, 0, 0).norm()
-    return bool(gap <= _AGREE * two.nan_to_num(0, 0, 0).norm() + slack)
+    allowed = max(_AGREE, 64 * torch.finfo(two.dtype).eps)
+    return bool(gap <= allowed * two.nan_to_num(0, 0, 0).norm() + slack)
