@@ -251,7 +251,6 @@ def _cells(values: np.ndarray, rows: _Side, columns: _Side) -> alt.Chart:
         .transform_flatten(["value"])
         .transform_window(window=[counted], groupby=["row"])
         .transform_lookup(lookup="place", from_=of_place)
-        .transform_filter("isValid(datum.value)")
         .mark_rect(aria=False)
     )
 
