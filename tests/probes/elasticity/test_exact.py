@@ -10,6 +10,7 @@ from torch import nn
 from flexure import linear_twin
 from flexure.errors import ArgumentError, DataError
 from flexure.losses import BinaryCrossEntropy, CrossEntropy, Squared
+from flexure.models import resolve
 from flexure.probes.elasticity import elasticity
 from tests import gauge
 from tests.probes.elasticity.test_limit import images, mlp
@@ -221,6 +222,14 @@ def test_a_graph_that_does_not_say_what_the_network_says_is_not_followed():
     np.testing.assert_allclose(found["kernel"], elasticity(twin, x)["kernel"], rtol=1e-3)
     early = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Flatten(), nn.Linear(20, 1)).double()
     assert elasticity(early, (x, y), step=1e-6).provenance["route"] == "loop"
+
+
+@pytest.mark.parametrize("name", ["fnn", "fnn3", "fnn_skip"])
+def test_the_papers_networks_are_followed(name):
+    model = resolve(name, width=0.001, image_size=(4, 4), num_classes=1).model.double()
+    x, y = images()
+    found = [elasticity(model, (x, y), step=0.1, route=route)["kernel"] for route in ("rank_one", "loop")]
+    np.testing.assert_allclose(*found, rtol=1e-9)
 
 
 def test_an_optimizer_of_other_weights_is_refused():

@@ -35,9 +35,12 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("batch_size", 1)):
-            if getattr(self, name) < least:
-                raise ArgumentError(f"elasticity: {name} must be at least {least}; got {getattr(self, name)}.")
+        for name in ("steps", "batch_size"):
+            value = getattr(self, name)
+            if not _is_whole(value) or value < 1:
+                raise ArgumentError(f"elasticity: {name} must be a whole number of at least 1; got {value!r}.")
+        if not isinstance(self.step, int | float | None):
+            raise ArgumentError(f"elasticity: step must be a number or None; got {self.step!r}.")
         if self.step is not None and not 0 < self.step < float("inf"):
             raise ArgumentError(
                 f"elasticity: step must be a learning rate above 0, or None for the limit; got {self.step}."
@@ -47,7 +50,7 @@ class Settings:
         if self.route not in ROUTES:
             raise ArgumentError(f"elasticity: no route {self.route!r}. {nearest(self.route, ROUTES)}")
         as_loss(self.loss)
-        if isinstance(self.output, str) and self.output != "trace":
+        if self.output not in (None, "trace") and not _is_whole(self.output):
             raise ArgumentError(f"elasticity: output must be the number of an output, or 'trace'; got {self.output!r}.")
         self._check_limit()
         self._check_route()
@@ -81,3 +84,7 @@ class Settings:
             "loss": self.loss if isinstance(self.loss, str | Mapping) else repr(self.loss),
             "optimizer": None if self.optimizer is None else type(self.optimizer).__name__,
         }
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
