@@ -79,7 +79,7 @@ def encode(x: torch.Tensor, *, epochs: int = 5000, seed: int = 0) -> np.ndarray:
     low, high = float(x.min()), float(x.max())
     scaled = 2 * (x.float() - low) / max(high - low, torch.finfo(torch.float32).tiny) - 1
     with rng.seeded(seed), torch.enable_grad():
-        model = Autoencoder(x.shape[1]).to(x.device)
+        model = Autoencoder(x.shape[1]).to(x.device, torch.float32)
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-5)
         for _ in range(epochs):
             for rows in torch.randperm(len(scaled)).split(_BATCH):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from flexure import linear_twin
-from flexure.errors import ArgumentError, DataError
+from flexure.errors import ArgumentError, DataError, SpecimenError
 from flexure.losses import BinaryCrossEntropy, CrossEntropy, Squared
 from flexure.models import resolve
 from flexure.probes.elasticity import elasticity
@@ -222,6 +222,31 @@ def test_a_graph_that_does_not_say_what_the_network_says_is_not_followed():
     np.testing.assert_allclose(found["kernel"], elasticity(twin, x)["kernel"], rtol=1e-3)
     early = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Flatten(), nn.Linear(20, 1)).double()
     assert elasticity(early, (x, y), step=1e-6).provenance["route"] == "loop"
+
+
+@pytest.mark.parametrize("route", ["rank_one", "loop"])
+def test_a_loss_that_returns_a_mean_steps_as_far(route):
+    model, (x, y) = mlp(16, 9, 1), images()
+    mean = elasticity(model, (x, y), step=0.1, route=route, loss=lambda out, label: (out[:, 0] - label).square().mean())
+    plain = elasticity(model, (x, y), step=0.1)
+    np.testing.assert_allclose(mean["kernel"], plain["kernel"], rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("points", "error", "words"),
+    [
+        (
+            torch.full((2, 1, 4, 4), torch.nan, dtype=torch.float64),
+            DataError,
+            "none of the points can be watched",
+        ),
+        (torch.rand(2, 1, 5, 5, dtype=torch.float64), SpecimenError, "the forward pass failed on a batch of shape"),
+    ],
+)
+@pytest.mark.parametrize("step", [None, 0.1])
+def test_points_that_cannot_be_watched_are_refused(points, error, words, step):
+    with pytest.raises(error, match=words):
+        elasticity(mlp(16, 1), images(), points=points, step=step)
 
 
 @pytest.mark.parametrize("name", ["fnn", "fnn3", "fnn_skip"])

@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from flexure.bench import Mounted, primary
 from flexure.probes.elasticity.exact import Moves
-from flexure.probes.elasticity.steps import Step, pushed
+from flexure.probes.elasticity.steps import Step, costs, pushed
 from flexure.recorder import Emission, Recorder
 
 __all__ = ["Doubts"]
@@ -122,9 +122,9 @@ def _crossed(
 ) -> float:
     """Share of units with a kink that change sides."""
     changed = total = 0
-    before = _sides(mounted, dict(parameters), points)
     for push in pushed(mounted, parameters, x, y, lambda values: points.new_zeros(1, 1), step):
-        for old, new in zip(before, _sides(mounted, push.after, points), strict=True):
+        sides = (_sides(mounted, values, points) for values in (push.before, push.after))
+        for old, new in zip(*sides, strict=True):
             changed, total = changed + int((old != new).sum()), total + old.numel()
     return changed / total if total else 0.0
 
@@ -147,7 +147,7 @@ def _curvature(mounted: Mounted, x: torch.Tensor, y: torch.Tensor, output: int, 
     """Second derivative of each image's loss by the output that is watched."""
     with torch.enable_grad():
         out = mounted.forward(x).flatten(1).detach().requires_grad_()
-        (slope,) = torch.autograd.grad(step.loss(out, y).sum(), out, create_graph=True)
+        (slope,) = torch.autograd.grad(costs(step.loss, out, y).sum(), out, create_graph=True)
         if not slope.requires_grad:
             return np.zeros(len(x))
         (found,) = torch.autograd.grad(slope[:, output].sum(), out, allow_unused=True, materialize_grads=True)

@@ -10,7 +10,7 @@ from torch.func import functional_call
 from flexure.bench import Mounted, primary
 from flexure.losses import Loss
 from flexure.probes.elasticity.rank_one import Corrections, LinearNetwork, corrections
-from flexure.probes.elasticity.steps import Step, pushed
+from flexure.probes.elasticity.steps import Step, costs, pushed
 from flexure.probes.elasticity.tangent import Pass, Tangent
 from flexure.results import Progress
 
@@ -130,7 +130,7 @@ def _slopes(out: torch.Tensor, y: torch.Tensor, loss: Loss, output: int) -> tupl
     """Derivatives of each image's loss by its outputs, and by the one that is watched."""
     with torch.enable_grad():
         leaf = out.detach().requires_grad_()
-        cost = loss(leaf, y).sum()
+        cost = costs(loss, leaf, y).sum()
     (seed,) = torch.autograd.grad(cost, leaf)
     return seed, seed[:, output].double()
 

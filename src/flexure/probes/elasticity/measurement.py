@@ -79,6 +79,9 @@ class Measurement:
         to, to_index, more = None, index, ()
         if others is not None:
             to, _, to_index, more = _all(others, mounted)
+            if not len(to):
+                raise DataError(f"{others.name}: none of the points can be watched. {' '.join(more)}")
+            mounted.forward(to[:1])
         refuse_unsteady(mounted, x[:_LOOKED_AT])
         outputs = mounted.forward(x[:2]).flatten(1).shape[1]
         if isinstance(settings.output, int) and not 0 <= settings.output < outputs:
@@ -302,6 +305,9 @@ class Measurement:
             yield "The loss sees all outputs, so there is no kernel of one alone: only relative similarities."
         if self.settings.optimizer is not None:
             return
+        bad = (~moves.own.isfinite()).cpu().numpy()
+        if bad.any():
+            yield f"Steps on {bad.sum()} images are not finite (the first: image {self.index.cpu().numpy()[bad][0]})."
         still = (moves.slope == 0).cpu().numpy()
         if still.any():
             first = int(self.index.cpu().numpy()[still][0])

@@ -78,7 +78,7 @@ def elasticity(
             ``"loop"`` (new weights for every image), or by counted cost. Both are exact.
         per_layer: Keep the kernel of each layer, too (``"kernel/fc1"``).
         memory_limit: Bytes that gradients may take at a time in the limit; more images are treated in blocks.
-        batch_size: Rows in one forward pass, at most.
+        batch_size: Points evaluated in one forward pass, at most, by steps of finite size.
         device: Where to measure; None: where the network is.
         dtype: Arithmetic, for example ``"float64"``, which finite steps should have; None: the network's own.
         seed: Kept with the result; nothing here is random.

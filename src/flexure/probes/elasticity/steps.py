@@ -12,7 +12,7 @@ from flexure.bench import Mounted, primary
 from flexure.errors import ArgumentError
 from flexure.losses import Loss
 
-__all__ = ["Push", "Step", "pushed"]
+__all__ = ["Push", "Step", "costs", "pushed"]
 
 Parameters = Mapping[str, torch.Tensor]
 
@@ -50,6 +50,14 @@ class Push:
     slope: torch.Tensor
     before: Parameters
     after: Parameters
+
+
+def costs(loss: Loss, out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """The loss of each image ``(b,)``, also by a loss that returns the mean of those it is given."""
+    found = loss(out, y)
+    if found.ndim:
+        return found
+    return torch.stack([loss(out[i : i + 1], y[i : i + 1]) for i in range(len(out))])
 
 
 def pushed(
