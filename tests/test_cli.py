@@ -44,6 +44,13 @@ def test_the_module_runs_like_the_command():
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == flexure.__version__
 
 
+def test_a_reader_who_has_seen_enough_is_no_error():
+    command = [sys.executable, "-m", "flexure", "study"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        program.stdout.close()
+        assert program.stderr.read() == "" and program.wait(60) == 141
+
+
 def test_help_lists_the_commands_there_are(capsys):
     assert cli.run(["--help"]) == 0
     shown = capsys.readouterr().out

@@ -16,7 +16,7 @@ from flexure.errors import ArgumentError, FlexureError
 
 __all__ = ["main", "run"]
 
-STOPPED = 130
+STOPPED, UNREAD = 130, 141
 
 
 def main() -> None:
@@ -26,7 +26,13 @@ def main() -> None:
     slower. The variable has to be set before torch is loaded.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever was reading has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = UNREAD
+    sys.exit(code)
 
 
 def run(tokens: Sequence[str]) -> int:
