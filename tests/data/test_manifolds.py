@@ -215,8 +215,8 @@ def test_options_stand_behind_the_name_and_are_said_beside_the_numbers():
     [
         ("torus-curve", r"no data set 'torus-curve'\. Did you mean 'torus-curves'"),
         ("torus-curves:distanec=authors", r"no option 'distanec'\. Did you mean 'distance'"),
-        ("torus-curves:distance=arc", r"distance must be geodesic or authors; got 'distance=arc'"),
-        ("torus-curves:draw", r"draw must be seeded or authors; got 'draw'"),
+        ("torus-curves:distance=arc", r"distance must be geodesic or authors; got 'arc'"),
+        ("torus-curves:draw", r"expected draw=VALUE; got 'draw'"),
     ],
 )
 def test_wrong_names_and_options_are_named(name, words):

@@ -10,6 +10,7 @@ import torch
 
 from flexure import rng
 from flexure.data.manifold_shapes import SHAPES
+from flexure.data.options import options_behind
 from flexure.data.stream import Batch
 from flexure.errors import ArgumentError, nearest
 
@@ -184,12 +185,9 @@ def manifold_options(name: str) -> dict[str, str]:
         ArgumentError: One of them is unknown, or not of the form NAME=VALUE.
     """
     found = {}
-    for part in filter(None, name.partition(":")[2].split(",")):
-        option, equals, value = (text.strip() for text in part.partition("="))
-        if option not in _OPTIONS:
-            raise ArgumentError(f"data {name!r}: no option {option!r}. {nearest(option, _OPTIONS)}")
-        if not equals or value not in _OPTIONS[option]:
-            raise ArgumentError(f"data {name!r}: {option} must be {' or '.join(_OPTIONS[option])}; got {part!r}.")
+    for option, value in options_behind(name, _OPTIONS):
+        if value not in _OPTIONS[option]:
+            raise ArgumentError(f"data {name!r}: {option} must be {' or '.join(_OPTIONS[option])}; got {value!r}.")
         found[option] = value
     return found
 

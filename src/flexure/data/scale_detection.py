@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from flexure import rng
+from flexure.data.options import options_behind
 from flexure.data.sample import balanced
 from flexure.data.scale_pairs import Pairs, Rules
 from flexure.data.stream import Batch
@@ -263,15 +264,7 @@ def options_in(name: str) -> dict[str, Any]:
     Raises:
         ArgumentError: One of them is unknown, or not of the form NAME=VALUE.
     """
-    found = {}
-    for part in filter(None, name.partition(":")[2].split(",")):
-        option, equals, value = (text.strip() for text in part.partition("="))
-        if option not in _OPTIONS:
-            raise ArgumentError(f"data {name!r}: no option {option!r}. {nearest(option, _OPTIONS)}")
-        if not equals or not value:
-            raise ArgumentError(f"data {name!r}: expected {option}=VALUE; got {part!r}.")
-        found[option] = _read(name, option, value)
-    return found
+    return {option: _read(name, option, value) for option, value in options_behind(name, _OPTIONS)}
 
 
 def _read(name: str, option: str, value: str) -> Any:
