@@ -25,6 +25,8 @@ def monitored(steps=(0, 10, 20, 30), *, epochs=True, probe="sensitivity", failed
                 "n": 100,
             }
             numbers = {"R": r, "D": 0.1 * r, "G": 0.1, "pooling_index": 0.01 * step}
+            numbers |= {"ratio": 0.5 + 0.001 * step, "same_class": 0.01 * step - 0.1, "relative_mean": r}
+            numbers |= {"share": 1 / len(LAYERS) if layer != "output" else 1.0}
             rows.append(row | {f"{k}{end}": v * (0.1 if end else 1) for k, v in numbers.items() for end in ("", "_se")})
     table = pd.DataFrame(rows)
     table.loc[table["step"].isin(failed), ["R", "R_se"]] = np.nan
@@ -74,6 +76,21 @@ def test_filters_are_mapped_and_have_no_curve():
     assert picture.to_dict()["title"]["text"] == "Pooling index of every convolution, while it learns"
     with pytest.raises(ArgumentError, match=r"chart of monitor_filters: y='R' cannot be drawn. Valid: layers"):
         chart(monitored(probe="filters"), y="R")
+
+
+def test_the_ratio_of_classes_is_drawn_on_a_plain_axis_with_a_line_where_they_do_not_matter():
+    picture = chart(monitored(probe="elasticity"))
+    assert [row["value"] for row in rows_of(picture, "value")] == pytest.approx([0.5, 0.51, 0.52, 0.53])
+    assert rows_of(picture, "level") == [{"level": 0.5}]
+    assert "type" not in picture.to_dict()["layer"][1]["encoding"]["y"]["scale"]
+    assert "Dashed: 0.5, where classes do not matter." in picture.to_dict()["title"]["subtitle"][0]
+    below = chart(monitored(probe="elasticity"), y="same_class").to_dict()["layer"][3]["encoding"]["y"]
+    assert "type" not in below["scale"]  # -0.1 at the first step: no logarithm
+
+
+def test_shares_of_the_layers_are_mapped_without_the_output_whose_share_is_all():
+    rows = rows_of(chart(monitored(probe="elasticity"), y="layers"), "from")
+    assert {row["layer"] for row in rows} == set(LAYERS[:-1])
 
 
 def test_many_steps_are_thinned_and_the_picture_says_so():

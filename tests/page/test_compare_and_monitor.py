@@ -111,3 +111,10 @@ def test_what_bent_the_images_is_named_while_a_network_learns(tmp_path):
     words = words_of(tmp_path, of(moved))
     assert "sensitivity to a local translation" in words and "moved less by a local translation than by noise" in words
     assert "smooth" not in words
+
+
+def test_elasticity_while_a_network_learns_is_answered_with_the_ratio_of_classes(tmp_path):
+    words = words_of(tmp_path, of(monitored(probe="elasticity"), "net"))
+    assert "within ÷ (within + between) at the last step 0.530" in words and "at the first 0.500" in words
+    assert "Share of every layer in the kernel, while it learns" in words
+    assert "At 0.5 classes do not matter" in words

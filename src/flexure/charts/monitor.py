@@ -1,7 +1,7 @@
 """Curves of what a probe said while a network learnt, and a map of every layer at every measured step."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +11,7 @@ from flexure.charts.asked import asked
 from flexure.charts.depth import ticks
 from flexure.charts.records import column, distinct
 from flexure.charts.scales import Z95, log_axis
-from flexure.charts.theme import STROKE, color_scale, configured, legend_of, stacked
+from flexure.charts.theme import LINE, STROKE, color_scale, configured, legend_of, stacked
 from flexure.charts.training import thinned
 from flexure.charts.words import bend_of
 from flexure.results import Result
@@ -35,12 +35,17 @@ class Kind:
         mapped: Quantity that is mapped over layers and steps, or empty.
         heading: Heading of that map.
         around: Value about which its colors diverge, drawn on a log scale; None for a plain scale.
+        level: Quantities on a plain axis, since they may be below zero, each with a value that is drawn as a line and
+            what it means.
+        of_output: Whether the map has a column for the output.
     """
 
     curves: Mapping[str, str]
     mapped: str = ""
     heading: str = ""
     around: float | None = None
+    level: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    of_output: bool = True
 
 
 KINDS: Mapping[str, Kind] = {
@@ -61,6 +66,17 @@ KINDS: Mapping[str, Kind] = {
             "loss": "Loss, while it learns",
         }
     ),
+    "monitor_elasticity": Kind(
+        {
+            "ratio": "Cosine within ÷ (within + between classes), while it learns",
+            "same_class": "Mean cosine of two images of one class",
+            "relative_mean": "Another image’s move ÷ its own, whichever way",
+        },
+        mapped="share",
+        heading="Share of every layer in the kernel, while it learns",
+        level={"ratio": (0.5, "where classes do not matter"), "same_class": (0.0, "nothing in common")},
+        of_output=False,
+    ),
     "monitor_filters": Kind({}, mapped="pooling_index", heading="Pooling index of every convolution, while it learns"),
 }
 
@@ -77,8 +93,9 @@ def draw(
         results: Monitored results of one probe.
         labels: A distinct name for each.
         y: A quantity (``"R"``, ``"D"``, ``"G"`` of ``sensitivity``; ``"error"``, ``"accuracy"``, ``"loss"`` of
-            ``accuracy``), ``"layers"`` for a map over layers and steps (of ``sensitivity`` and ``filters``), or
-            several for one panel each. By default the first that there is.
+            ``accuracy``; ``"ratio"``, ``"same_class"``, ``"relative_mean"`` of ``elasticity``), ``"layers"`` for a map
+            over layers and steps (of ``sensitivity``, ``elasticity`` and ``filters``), or several for one panel each.
+            By default the first that there is.
         legend: Whether to draw legends.
 
     Raises:
@@ -96,7 +113,7 @@ def draw(
             heading = kind.curves[name].format(
                 bend=bend_of([dict(one.provenance.get("settings") or {}) for one in results])
             )
-            panels.append(_curve(results, labels, name, heading, legend and not panels))
+            panels.append(_curve(results, labels, name, heading, kind.level.get(name), legend and not panels))
     picture = stacked(panels)
     return configured(picture.resolve_scale(color="independent") if len(panels) > 1 else picture)
 
@@ -110,21 +127,23 @@ def moments(result: Result) -> tuple[str, list[float]]:
     return "step", [float(place or 0) for place in column(result, "step")]
 
 
-def _curve(results: Sequence[Result], labels: Sequence[str], name: str, heading: str, legend: bool) -> Any:
+def _curve(
+    results: Sequence[Result],
+    labels: Sequence[str],
+    name: str,
+    heading: str,
+    level: tuple[float, str] | None,
+    legend: bool,
+) -> Any:
     """One quantity at the output over the training."""
     in_epochs = all(moments(result)[0] == "epoch" for result in results)
     rows = [
         row for result, label in zip(results, labels, strict=True) for row in _output(result, label, name, in_epochs)
     ]
-    axis = log_axis([row["value"] for row in rows], [row["se"] for row in rows])
-    y = axis.channel(title=None)
+    y, remarks, shown = _upright(rows, level)
     runs = distinct(rows, "run")
     stroke = legend_of(runs if legend else [], **STROKE)
-    base = alt.Chart(alt.InlineData(values=rows)).transform_calculate(
-        shown="isValid(datum.value) && datum.value > 0 ? datum.value : null",
-        low=f"isValid(datum.se) && datum.value > 0 ? max({axis.low!r}, datum.value - {Z95} * datum.se) : null",
-        high=f"isValid(datum.se) && datum.value > 0 ? datum.value + {Z95} * datum.se : null",
-    )
+    base = alt.Chart(alt.InlineData(values=rows)).transform_calculate(**shown)
     base = base.encode(x=_x(rows, in_epochs), color=alt.Color("run:N", scale=color_scale(runs), legend=stroke))
     base = base.encode(detail="series:N")
     band = base.mark_area(opacity=0.14, clip=True).encode(y=alt.Y("low:Q", **y), y2="high:Q")
@@ -132,9 +151,32 @@ def _curve(results: Sequence[Result], labels: Sequence[str], name: str, heading:
     point = base.mark_point(filled=True, size=28 if len(rows) <= 120 else 8).encode(
         y=alt.Y("shown:Q", **y), tooltip=_tooltip(name)
     )
-    remarks = ["On a log axis. Bands: 95 % intervals over images.", *axis.remarks]
+    layers = [band, line, point]
+    if level is not None:
+        mark = alt.Chart(alt.InlineData(values=[{"level": level[0]}])).encode(y=alt.Y("level:Q", **y))
+        layers.insert(0, mark.mark_rule(color=LINE, strokeDash=[4, 4], aria=False))
     title = alt.TitleParams(heading, subtitle=[" ".join(remarks)])
-    return alt.layer(band, line, point, title=title).properties(width=_WIDTH, height=_HEIGHT)
+    return alt.layer(*layers, title=title).properties(width=_WIDTH, height=_HEIGHT)
+
+
+def _upright(rows: Rows, level: tuple[float, str] | None) -> tuple[dict[str, Any], list[str], dict[str, str]]:
+    """The upright axis, what has to be said of it, and what is drawn: value and ends of its interval."""
+    if level is not None:
+        axis = {"scale": alt.Scale(zero=False, nice=True), "axis": alt.Axis(title=None, format="~g", tickCount=6)}
+        far = f"{Z95} * datum.se"
+        shown = {
+            "shown": "isValid(datum.value) ? datum.value : null",
+            "low": f"isValid(datum.se) && isValid(datum.value) ? datum.value - {far} : null",
+            "high": f"isValid(datum.se) && isValid(datum.value) ? datum.value + {far} : null",
+        }
+        return axis, [f"Dashed: {level[0]:g}, {level[1]}. Bands: 95 % intervals over images."], shown
+    log = log_axis([row["value"] for row in rows], [row["se"] for row in rows])
+    shown = {
+        "shown": "isValid(datum.value) && datum.value > 0 ? datum.value : null",
+        "low": f"isValid(datum.se) && datum.value > 0 ? max({log.low!r}, datum.value - {Z95} * datum.se) : null",
+        "high": f"isValid(datum.se) && datum.value > 0 ? datum.value + {Z95} * datum.se : null",
+    }
+    return log.channel(title=None), ["On a log axis. Bands: 95 % intervals over images.", *log.remarks], shown
 
 
 def _output(result: Result, label: str, name: str, in_epochs: bool) -> Rows:
@@ -217,11 +259,12 @@ def _cells(result: Result, kind: Kind) -> tuple[Rows, list[str], bool]:
     names = [str(name) for name in column(result, "layer", "")]
     _, places = moments(result)
     layers = _in_order(names, [int(step) for step in column(result, "step")])
+    layers = [name for name in layers if kind.of_output or name != "output"]
     values, errors = column(result, kind.mapped), column(result, f"{kind.mapped}_se")
     rows = []
     for i, step in enumerate(column(result, "step")):
         value = values[i]
-        if step in kept and value is not None and (kind.around is None or value > 0):
+        if step in kept and names[i] in layers and value is not None and (kind.around is None or value > 0):
             at = layers.index(names[i])
             row = {"from": at - 0.5, "to": at + 0.5, "layer": names[i], "step": step, "moment": places[i]}
             rows.append(row | {"value": value, "se": errors[i]})

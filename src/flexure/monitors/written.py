@@ -1,6 +1,7 @@
 """What monitors leave on disk: one complete result per measured step, and all of them as one table."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ __all__ = [
 FOLDER = "monitors"
 PREFIX = "monitor_"
 _DIGITS = 9
+_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]\d+)?")
 
 
 def gather(folder: str | os.PathLike, probe: str) -> Result:
@@ -111,9 +113,9 @@ def joined(results: Sequence[Result]) -> Result:
         )
     table = pd.concat([result.table for result in ordered], ignore_index=True)
     failed = [step for step, result in zip(steps, ordered, strict=True) if result.provenance["monitor"]["failed"]]
-    notes = dict.fromkeys(note for result in ordered for note in result.notes)
+    notes = _notes(ordered)
     if failed:
-        notes[f"{len(failed)} of {len(steps)} measurements failed (at step {', '.join(map(str, failed[:5]))})."] = None
+        notes.append(f"{len(failed)} of {len(steps)} measurements failed (at step {', '.join(map(str, failed[:5]))}).")
     return Result(
         PREFIX + last.probe,
         f"{last.question.rstrip('?')}, while it learns?",
@@ -122,6 +124,18 @@ def joined(results: Sequence[Result]) -> Result:
         provenance=_together(ordered),
         notes=tuple(notes),
     )
+
+
+def _notes(ordered: Sequence[Result]) -> list[str]:
+    """Every remark once; of those that differ in their numbers alone the last."""
+    groups: dict[str, dict[str, None]] = {}
+    for note in (note for result in ordered for note in result.notes):
+        groups.setdefault(_NUMBER.sub("#", note), {})[note] = None
+    last = [list(told)[-1] for told in groups.values()]
+    return [
+        note if len(told) == 1 else f"{note} (At the last step; the others differ.)"
+        for note, told in zip(last, groups.values(), strict=True)
+    ]
 
 
 def _epochs(table: pd.DataFrame) -> np.ndarray:

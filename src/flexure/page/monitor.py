@@ -20,6 +20,11 @@ __all__ = ["Change", "Contents", "Table", "contents"]
 _HEIGHTS = (320, 230, 230)
 _MAPS = 3
 _ROWS = 60
+_WORDS = {
+    "ratio": "within ÷ (within + between)",
+    "same_class": "cosine within a class",
+    "relative_mean": "another’s move ÷ its own",
+}
 
 
 @dataclass(frozen=True)
@@ -67,11 +72,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Contents:
-    """Everything the template of this panel needs."""
+    """Everything the template of this panel needs; ``word`` and ``words`` are what it calls the quantities."""
 
     probe: str
     quantity: str
     names: list[str]
+    word: str
+    words: list[str]
     changes: list[Change]
     pictures: list[Picture]
     maps: list[Picture]
@@ -94,6 +101,8 @@ def contents(results: Sequence[Result], labels: Sequence[str]) -> Contents:
         probe=results[0].probe.removeprefix("monitor_"),
         quantity=names[0],
         names=names,
+        word=_WORDS.get(names[0], names[0]),
+        words=[_WORDS.get(name, name) for name in names],
         changes=[_change(*each, names[0]) for each in zip(results, labels, colors(len(results)), strict=True)],
         pictures=[*curves, *maps],
         maps=maps,

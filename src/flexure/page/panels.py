@@ -32,6 +32,7 @@ _CONTENT: Mapping[str, tuple[Callable[..., Any], str]] = {
     "training": (training, "training.html"),
     "monitor_sensitivity": (monitor, "monitor.html"),
     "monitor_accuracy": (monitor, "monitor.html"),
+    "monitor_elasticity": (monitor, "monitor.html"),
     "compare": (compare, "compare.html"),
     "sweep": (sweep, "sweep.html"),
 }
