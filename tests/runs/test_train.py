@@ -209,6 +209,15 @@ def test_monitors_measure_while_it_learns_and_change_nothing(tmp_path, done):
     assert (tmp_path / "r" / "last.safetensors").read_bytes() == (done[0].folder / "last.safetensors").read_bytes()
 
 
+def test_a_monitor_whose_moments_never_come_is_told_before_the_training(tmp_path):
+    said, monitors = [], {"sensitivity": {"every": 100, "limit": 10, "draws": 1}}
+    run = train_spec(spec(monitors=monitors, measure="none"), out=tmp_path / "r", say=said.append)
+    words = "note: monitor of sensitivity: every=100 names no moment of a training of 6 steps and 2 epochs; only its"
+    assert any(text.startswith(words) for text in said)
+    assert set(run["monitor_sensitivity"]["step"]) == {0, 6}
+    assert run["monitor_sensitivity"].notes[-1].startswith("every=100 has named none of the 6 steps")
+
+
 def test_early_stops_are_told_in_the_result(tmp_path):
     run = train_spec(spec(stop={"train_loss": 100}, epochs=9, measure="none"), out=tmp_path / "r")
     assert len(run["training"]) == 1

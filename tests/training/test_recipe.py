@@ -181,3 +181,10 @@ def test_a_network_without_the_outputs_a_loss_needs_is_refused():
         fit(net(), images(), epochs=1, lr=0.1, loss="hinge")
     with pytest.raises(SpecimenError, match="needs an output per class"):
         fit(nn.Sequential(nn.Flatten(), nn.Linear(16, 1)), images(classes=2), epochs=1, lr=0.1)
+
+
+@pytest.mark.parametrize(("n", "size"), [(12, 4), (12, 5), (9, 4), (5, 1), (1, 4), (3, 8)])
+def test_the_steps_of_an_epoch_are_counted_as_they_are_made(n, size):
+    told = []
+    fit(net(), images(n), epochs=1, lr=0.1, batch_size=size, progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (len(told), Recipe(epochs=1, lr=0.1, batch_size=size).batches(n))

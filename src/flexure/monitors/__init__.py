@@ -2,6 +2,7 @@
 
 from flexure.monitors.moments import Moments, moments
 from flexure.monitors.monitor import Monitor
+from flexure.monitors.watch import Watch
 from flexure.monitors.written import gather
 
-__all__ = ["Moments", "Monitor", "gather", "moments"]
+__all__ = ["Moments", "Monitor", "Watch", "gather", "moments"]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 
 from flexure.errors import ArgumentError
@@ -20,11 +20,22 @@ class Moments:
         at_step: Whether step ``step`` (1 is the first) is one.
         at_epoch: Whether the end of epoch ``epoch`` (1 is the first) is one.
         in_epochs: Whether epochs decide.
+        named: What was asked for, as it is written.
     """
 
     at_step: Callable[[int], bool]
     at_epoch: Callable[[int], bool]
     in_epochs: bool = False
+    named: str = ""
+
+    def fall_within(self, *, steps: int | None, epochs: int | None) -> bool:
+        """Whether one of them comes in a training of so many steps and epochs; None: as many as may be.
+
+        >>> moments("5 epochs").fall_within(steps=60, epochs=3), moments(50).fall_within(steps=60, epochs=3)
+        (False, True)
+        """
+        bound, falls = (epochs, self.at_epoch) if self.in_epochs else (steps, self.at_step)
+        return bound is None or any(map(falls, range(1, bound + 1)))
 
 
 def moments(every: Every) -> Moments:
@@ -43,16 +54,17 @@ def moments(every: Every) -> Moments:
         ArgumentError: It names none.
     """
     if isinstance(every, str):
-        return _in_words(every)
+        return replace(_in_words(every), named=repr(every))
     if isinstance(every, Integral) and not isinstance(every, bool):
-        return _steps(int(every), every)
+        return replace(_steps(int(every), every), named=str(every))
     if isinstance(every, bool) or not isinstance(every, Iterable):
         raise _refusal(every)
     chosen = list(every)
     if not chosen or any(not isinstance(step, Integral) or isinstance(step, bool) or step < 0 for step in chosen):
         raise _refusal(every if isinstance(every, list | tuple | set | frozenset | range) else chosen)
     wanted = frozenset(map(int, chosen))
-    return Moments(lambda step: step in wanted, _never)
+    few = ", ".join(map(str, chosen[:5])) + ", …" * (len(chosen) > 5)
+    return Moments(lambda step: step in wanted, _never, named=f"[{few}]")
 
 
 def _in_words(every: str) -> Moments:

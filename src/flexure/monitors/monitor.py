@@ -5,8 +5,7 @@ import json
 import math
 import os
 import time
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,16 +13,16 @@ import pandas as pd
 import torch
 from torch import nn
 
-from flexure import distributed, rng
+from flexure import distributed
 from flexure.bench import weights_hash
-from flexure.data import as_images, content_hash
+from flexure.data import Images, as_images, content_hash
 from flexure.errors import ArgumentError, FlexureError, RunError, nearest
-from flexure.monitors.moments import Every, moments
-from flexure.monitors.written import file_of, first_of, joined, origin_of, place_of, read_steps, step_of, training_of
+from flexure.monitors.moments import Every
+from flexure.monitors.watch import Look, Watch
+from flexure.monitors.written import file_of, joined, origin_of, place_of, read_steps, step_of, training_of
 from flexure.probes import PROBES, check_probes
 from flexure.results import Result
 from flexure.specimen import Specimen
-from flexure.training import Callback, EpochRecord, History
 
 __all__ = ["Monitor"]
 
@@ -31,7 +30,7 @@ _COMMON = ("seed", "batch_size", "device", "dtype")
 _PRIVATE = ("progress", "checkpoint")
 
 
-class Monitor(Callback):
+class Monitor(Watch):
     """How does the answer of a probe change while a network learns?
 
     As a callback of our own loop, or in three lines of anyone's::
@@ -57,7 +56,8 @@ class Monitor(Callback):
 
     Args:
         probe: Name of the probe.
-        data: Images to measure on, anything a probe takes; a few hundred will do (``flexure.load(…, limit=256)``).
+        data: Images to measure on, anything a probe takes; a few hundred will do (``flexure.load(…, limit=256)``). A
+            probe of weights alone (``"filters"``) needs none.
         every: A number of steps; ``"epoch"``, ``"2 epochs"``; ``"log"`` for steps 1, 2, 4, 8, …; or the steps
             themselves. The start (step 0) and the end are measured as well.
         options: The probe's own options, such as ``{"draws": 2}``.
@@ -70,7 +70,7 @@ class Monitor(Callback):
         dtype: Arithmetic; None: the network's own.
 
     Raises:
-        ArgumentError: The probe, an option or ``every`` does not exist or is wrong.
+        ArgumentError: The probe, an option or ``every`` does not exist or is wrong, or images are missing.
         RunError: ``out`` holds measurements with other settings, of other images, or, at the first one, of another
             training.
 
@@ -80,7 +80,7 @@ class Monitor(Callback):
     def __init__(
         self,
         probe: str,
-        data: Any,
+        data: Any = None,
         *,
         every: Every = "epoch",
         options: Mapping[str, Any] | None = None,
@@ -92,8 +92,9 @@ class Monitor(Callback):
         dtype: str | torch.dtype | None = None,
     ) -> None:
         check_probes([probe])
+        super().__init__(f"monitor of {probe}", every)
         self.probe, self.out, self.specimen = probe, out, specimen
-        self.moments, self.images = moments(every), as_images(data)
+        self.images = _images(probe, data)
         self.options = dict(options or {})
         _check_options(probe, self.options)
         given = {"seed": seed, "batch_size": batch_size, "device": device, "dtype": dtype}
@@ -102,43 +103,7 @@ class Monitor(Callback):
         self._origin = self._settings(seed, dtype)
         self._kept: dict[int, Result] = {}
         self._unwritten: set[int] = set()
-        self._step, self._last = 0, math.inf
-        self._training: str | None = None
-        self._since: int | None = None
-        self._ended = (0, 0)
         self._refuse_others()
-
-    def __call__(self, step: int, model: nn.Module, *, epoch: int | None = None) -> None:
-        """Measure if it is time to.
-
-        Args:
-            step: Training steps made so far; 0 before the first, which is measured always.
-            model: The network, or what wraps it (``DistributedDataParallel``, a compiled module).
-            epoch: At the end of an epoch, its number (1 is the first).
-
-        Raises:
-            ArgumentError: ``every`` counts epochs, but ``epoch`` is missing.
-            RunError: What was measured before is another training's.
-        """
-        self._tell(step)
-        if step > 0 and epoch is None and self.moments.in_epochs:
-            raise ArgumentError(
-                "monitor: every= counts epochs, so call monitor(step, model, epoch=…) at the end of each; or give a "
-                "number of steps, every=100."
-            )
-        if step == 0 or self.moments.at_step(step) or (epoch is not None and self.moments.at_epoch(epoch)):
-            self.measure(step, model, epoch=epoch)
-
-    def measure(self, step: int, model: nn.Module, *, epoch: int | None = None) -> None:
-        """Measure now, whether it is time to or not; a step that has been measured is not measured again."""
-        self._tell(step)
-        self._last, epoch = step, 0 if step == 0 else epoch
-        with rng.undisturbed():
-            if self._training is None:
-                self._training = self._identity(step, model)
-            found = self._completed(step, epoch) if self._has(step, model) else self._measured(step, model, epoch)
-            if found is not self._kept.get(step):
-                self._keep(step, found)
 
     def result(self) -> Result:
         """All steps so far as one table, with ``step`` and ``epoch`` in front of the probe's own columns.
@@ -154,73 +119,31 @@ class Monitor(Callback):
         if not shown:
             raise RunError(f"monitor of {self.probe}: nothing was measured yet.")
         result = joined(shown)
-        if not self._unwritten:
-            return result
-        lost = f"{len(self._unwritten)} measurements could not be written to {self.out} and exist only here."
-        return replace(result, notes=(*result.notes, lost))
+        notes = [*result.notes, self._unnamed(zip(result["step"], result["epoch"], strict=True))]
+        if self._unwritten:
+            notes.append(f"{len(self._unwritten)} measurements could not be written to {self.out} and exist only here.")
+        return replace(result, notes=tuple(filter(None, notes)))
 
-    def on_start(self, model: nn.Module, epochs: int) -> None:
-        """Measure before the first step."""
-        self._since = None
-        self.measure(0, model)
+    def _look(self, step: int, model: nn.Module, epoch: int | None) -> None:
+        found = self._completed(step, epoch) if self._has(step, model) else self._measured(step, model, epoch)
+        if found is not self._kept.get(step):
+            self._keep(step, found)
 
-    def on_resume(self, model: nn.Module, epochs: int, step: int) -> None:
-        """Go on behind step ``step``."""
-        self._step, self._since = step, step + 1
-        self._training = self._identity(step, model)
-        if self.moments.at_step(step):
-            self.measure(step, model)
+    def _looks(self) -> dict[int, Look]:
+        return {step: Look(training_of(one), _hash_of(one)) for step, one in self._known().items()}
 
-    def on_step_end(self, step: int, model: nn.Module) -> None:
-        """Measure if it is time to."""
-        self._step = step
-        if self.moments.at_step(step):
-            self.measure(step, model)
+    def _hash(self, model: nn.Module) -> str:
+        return weights_hash(self._specimen(model).model)
 
-    def on_epoch_end(self, epoch: int, model: nn.Module, record: EpochRecord) -> None:
-        """Measure if it is time to; a step that was just measured learns its epoch."""
-        self._ended = (self._step, epoch)
-        if self.moments.at_epoch(epoch) or self._last == self._step:
-            self.measure(self._step, model, epoch=epoch)
+    def _place(self) -> str | None:
+        return None if self.out is None else str(place_of(self.out, self.probe))
 
-    def on_end(self, model: nn.Module, history: History) -> None:
-        """Measure the end, and write all steps as one result, ``monitor_<probe>.parquet``."""
-        step, epoch = self._ended
-        self.measure(self._step, model, epoch=epoch if step == self._step else None)
+    def _finish(self) -> None:
+        """Write all steps as one result, ``monitor_<probe>.parquet``."""
         for step in sorted(self._unwritten):
             self._write(step)
         if self.out is not None and not self._unwritten and distributed.is_main():
             self.result().save(self.out)
-
-    def _tell(self, step: int) -> None:
-        """Know how far the training is, and where it began; steps that go back are those of another."""
-        if self._since is None or step < self._step:
-            self._since, self._training = step, None
-        self._step = step
-
-    def _identity(self, step: int, model: nn.Module) -> str:
-        """Which training this is: that of the steps before those that are told, or else a new one.
-
-        Raises:
-            RunError: What was measured before is of another.
-        """
-        known, since = self._known(), self._since or 0
-        earlier = [one for at, one in sorted(known.items()) if at < since and since > 1]
-        alike = known and self._is_of(known.get(step), model)
-        is_other = not alike and (step in known if step < since else bool(known) and not earlier)
-        name = training_of(earlier[-1]) if earlier else uuid.uuid4().hex[:12]
-        is_other, name = distributed.gather((is_other, name))[0]
-        if is_other:
-            raise self._refusal(step, sorted(known))
-        return name
-
-    def _refusal(self, step: int, known: Sequence[int]) -> RunError:
-        where, advice = f"monitor of {self.probe}: has", "Make a Monitor for each training."
-        if self.out is not None:
-            where = f"{place_of(self.out, self.probe)}: holds"
-            advice = "Choose another folder, or move this one away."
-        told = f"{where} measurements of another training, at steps {first_of(known)}"
-        return RunError(f"{told}: none at step {step} with the weights that this training has there. {advice}")
 
     def _measured(self, step: int, model: nn.Module, epoch: int | None) -> Result:
         """What the probe says, or why it cannot say it, with the step in front."""
@@ -254,13 +177,8 @@ class Monitor(Callback):
             if path.is_file():
                 self._kept[step] = Result.load(path)
         one = self._kept.get(step)
-        has = one is not None and not one.provenance["monitor"]["failed"] and self._is_of(one, model)
+        has = one is not None and not one.provenance["monitor"]["failed"] and _hash_of(one) == self._hash(model)
         return distributed.gather(has)[0]
-
-    def _is_of(self, one: Result | None, model: nn.Module) -> bool:
-        """Whether a measurement is of these weights."""
-        hashed = None if one is None else one.provenance["monitor"]["weights_hash"]
-        return hashed is not None and hashed == weights_hash(self._specimen(model).model)
 
     def _completed(self, step: int, epoch: int | None) -> Result:
         """A measurement that is there, with this training's identity and what is known of its epoch by now."""
@@ -301,7 +219,7 @@ class Monitor(Callback):
             "seed": seed,
             "dtype": None if dtype is None else str(dtype).removeprefix("torch."),
             "specimen": used,
-            "data": {"n": len(self.images), "hash": content_hash(self.images)},
+            "data": None if self.images is None else {"n": len(self.images), "hash": content_hash(self.images)},
         }
         return json.loads(json.dumps(about, default=_named))
 
@@ -316,6 +234,21 @@ class Monitor(Callback):
         differing = [name for name, value in self._origin.items() if there.get(name) != value]
         told = "; ".join(f"{name}: {there.get(name)} there, {self._origin[name]} asked for" for name in differing)
         raise RunError(f"{place}: holds measurements with other settings ({told}). Choose another folder.")
+
+
+def _images(probe: str, data: Any) -> Images | None:
+    if data is None and PROBES[probe].reads_images:
+        without = [name for name, one in PROBES.items() if not one.reads_images]
+        raise ArgumentError(
+            f"monitor of {probe}: it looks at images; give some, Monitor({probe!r}, flexure.load(…, limit=256)). "
+            f"Of weights alone: {', '.join(without)}."
+        )
+    return None if data is None else as_images(data)
+
+
+def _hash_of(result: Result) -> str:
+    """Hash of the weights that were measured."""
+    return str(result.provenance["monitor"]["weights_hash"])
 
 
 def _check_options(probe: str, options: Mapping[str, Any]) -> None:

@@ -37,6 +37,11 @@ class Probe:
         """The probe's function."""
         return getattr(import_module(self.module), self.name)
 
+    @property
+    def reads_images(self) -> bool:
+        """Whether it needs images; one that reads weights alone can do without."""
+        return inspect.signature(self.load()).parameters["data"].default is inspect.Parameter.empty
+
     def cost(self, options: Mapping[str, Any], images: int) -> Passes:
         """How many passes over so many images these options need: at least, at most."""
         return self.passes({**defaults(self.load()), **options}, images)

@@ -29,7 +29,7 @@ from flexure.runs.request import Say, describe_network, threads
 from flexure.runs.spec import Spec
 from flexure.runs.trainee import Trainee, prepare_training
 from flexure.runs.training_spec import TrainingSpec, check_names
-from flexure.runs.watching import monitors_of
+from flexure.runs.watching import foretold, monitors_of
 from flexure.specimen import Specimen
 from flexure.training import Augmentation, Callback, Recipe, SavedState, Schedule, Stop, follow
 from flexure.training.callbacks import check_callbacks
@@ -220,7 +220,10 @@ def train_spec(
         lesson = _Lesson(spec.recipe(), trainee.specimen, trainee.images, trainee.test, (), spec.device, trainee.notes)
         _introduce(spec, trainee, say)
         with RunFolder.hold(out, spec.model_copy(update=lesson.identity()), resume=resume) as folder:
-            lesson.callbacks = (*monitors_of(spec, trainee, folder.path), *callbacks)
+            monitors = monitors_of(spec, trainee, folder.path)
+            for told in foretold(monitors, spec, trainee):
+                say(f"note: {told}")
+            lesson.callbacks = (*monitors, *callbacks)
             about = lesson.begin(folder, command)
             result = lesson.learn(folder, progress("training") if progress is not None else None)
             say(_summary(result))

@@ -1,6 +1,6 @@
 """The monitors that a training's spec asks for: probes asked while the network learns."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,8 @@ from flexure.monitors.moments import moments
 from flexure.runs.options import check_options
 from flexure.runs.trainee import Trainee
 from flexure.runs.training_spec import TrainingSpec
-from flexure.training import Callback
 
-__all__ = ["check_monitors", "monitors_of"]
+__all__ = ["check_monitors", "foretold", "monitors_of"]
 
 _LIMIT = 256  # test images, unless a monitor says how many
 _EVERY = "epoch"
@@ -37,7 +36,7 @@ def check_monitors(monitors: Mapping[str, Mapping[str, Any]]) -> None:
             raise ArgumentError(f"monitors.{probe}.limit: expected a number of images, at least 1; got {limit!r}.")
 
 
-def monitors_of(spec: TrainingSpec, trainee: Trainee, folder: Path) -> list[Callback]:
+def monitors_of(spec: TrainingSpec, trainee: Trainee, folder: Path) -> list[Monitor]:
     """A callback for each monitor of the spec, which looks at test images and writes into the folder."""
     return [
         Monitor(
@@ -51,6 +50,12 @@ def monitors_of(spec: TrainingSpec, trainee: Trainee, folder: Path) -> list[Call
         )
         for probe, options in spec.judged(spec.monitors).items()
     ]
+
+
+def foretold(monitors: Sequence[Monitor], spec: TrainingSpec, trainee: Trainee) -> list[str]:
+    """What should be said of them before the training: whose moments do not come in it."""
+    steps = spec.epochs * spec.recipe().batches(len(trainee.images))
+    return [told for one in monitors if (told := one.foretell(steps=steps, epochs=spec.epochs))]
 
 
 def _of_probe(options: Mapping[str, Any]) -> dict[str, Any]:

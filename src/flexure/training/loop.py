@@ -237,7 +237,7 @@ class _Training:
         self.callbacks, self.saved, self.progress = callbacks, saved, progress
         self.of_steps = [callback for callback in callbacks if listens_to_steps(callback)]
         self.settings = {**self.recipe.settings(), "images": len(images), "data": images.name}
-        self.steps = len(self._batches(1))
+        self.steps = self.recipe.batches(len(images))
         self.at = Journey()
 
     def carry_out(self) -> History:

@@ -99,6 +99,15 @@ class Recipe:
         for name, value in made.items():
             object.__setattr__(self, name, value)
 
+    def batches(self, images: int) -> int:
+        """Steps of one epoch on so many images; one left over alone joins the batch before.
+
+        >>> Recipe(epochs=1, lr=0.1, batch_size=4).batches(9), Recipe(epochs=1, lr=0.1, batch_size=4).batches(10)
+        (2, 3)
+        """
+        count = -(-images // self.batch_size)
+        return count - (count > 1 and images - (count - 1) * self.batch_size == 1)
+
     def settings(self) -> dict[str, Any]:
         """Every field as a plain JSON value; objects by their ``repr``, functions by their names."""
         return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
