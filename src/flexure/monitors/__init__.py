@@ -2,7 +2,8 @@
 
 from flexure.monitors.moments import Moments, moments
 from flexure.monitors.monitor import Monitor
+from flexure.monitors.named import Accuracy, Elasticity, Filters, Sensitivity
 from flexure.monitors.watch import Watch
 from flexure.monitors.written import gather
 
-__all__ = ["Moments", "Monitor", "Watch", "gather", "moments"]
+__all__ = ["Accuracy", "Elasticity", "Filters", "Moments", "Monitor", "Sensitivity", "Watch", "gather", "moments"]
