@@ -51,6 +51,39 @@ def test_a_missing_package_is_named_with_the_way_to_get_it(monkeypatch, package,
     assert caught.value.name == package
 
 
+@pytest.mark.parametrize("package", ["lightning", "pytorch_lightning"])
+def test_lightning_is_taken_by_the_name_in_use(monkeypatch, fake, package):
+    for name in ("lightning", "pytorch_lightning"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        fake(name, f"kind = {name!r}", pytorch=f"kind = {name!r}")
+    importlib.import_module(package)
+    assert [module.kind for module in ecosystem.lightning()] == [package]
+
+
+def test_both_packages_of_lightning_are_given_where_both_are_in_use(fake):
+    for name in ("lightning", "pytorch_lightning"):
+        fake(name, f"kind = {name!r}", pytorch=f"kind = {name!r}")
+        importlib.import_module(name)
+    assert [module.kind for module in ecosystem.lightning()] == ["lightning", "pytorch_lightning"]
+
+
+def test_lightning_is_imported_after_the_guarded_torchvision(fake):
+    fake("torchvision", "ready = True")
+    fake("lightning", "", pytorch="import sys; guarded = 'torchvision' in sys.modules")
+    assert ecosystem.lightning()[0].guarded
+
+
+def test_lightning_that_is_not_there_is_named_with_the_way_to_get_it(monkeypatch):
+    find = importlib.util.find_spec
+    hidden = ("lightning", "pytorch_lightning")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in hidden else find(name))
+    for name in [name for name in sys.modules if name.split(".")[0] in hidden]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "lightning", None)
+    with pytest.raises(MissingPackageError, match=r'lightning.*pip install "flexure\[lightning\]"'):
+        ecosystem.lightning()
+
+
 def test_what_a_package_lacks_itself_is_named(fake):
     fake("datasets", "import no_such_thing_at_all")
     with pytest.raises(MissingPackageError, match="datasets needs no_such_thing_at_all, which is not installed"):

@@ -2,13 +2,14 @@
 
 import contextlib
 import importlib
+import importlib.util
 import sys
 from collections.abc import Iterator
 from types import ModuleType
 
 from flexure.errors import MissingPackageError
 
-__all__ = ["datasets", "ray", "timm", "torchvision"]
+__all__ = ["datasets", "lightning", "ray", "timm", "torchvision"]
 
 _OPERATORS = ("nms", "qnms")
 _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
@@ -52,6 +53,28 @@ def ray() -> ModuleType:
     """The package Ray."""
     with _explained("ray", "ray"):
         return importlib.import_module("ray")
+
+
+def lightning() -> tuple[ModuleType, ...]:
+    """Lightning, by each of its two names that is in use; else by the one there is.
+
+    ``lightning`` and ``pytorch_lightning`` are the same program twice, whose classes know nothing of each other. Both
+    import torchvision where they find it, which is therefore imported first, guarded.
+
+    Raises:
+        MissingPackageError: Neither is installed, or cannot be imported.
+    """
+    parts = {"lightning": "lightning.pytorch", "pytorch_lightning": "pytorch_lightning"}
+    there = [package for package in parts if importlib.util.find_spec(package) is not None]
+    used = [package for package in there if package in sys.modules] or there[:1] or ["lightning"]
+    if importlib.util.find_spec("torchvision") is not None:
+        with contextlib.suppress(MissingPackageError):  # then they may do without
+            torchvision()
+    found = []
+    for package in used:
+        with _explained(package, "lightning"):
+            found.append(importlib.import_module(parts[package]))
+    return tuple(found)
 
 
 @contextlib.contextmanager
