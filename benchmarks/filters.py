@@ -19,8 +19,8 @@ from torch import nn
 import flexure
 from flexure.formulas.grid_laplacian import modes
 from flexure.models import resolve
-from flexure.probes.filters.convolutions import convolutions
 from flexure.probes.filters.spectra import spectrum
+from flexure.weights import convolutions
 
 TARGET = 0.2  # seconds
 

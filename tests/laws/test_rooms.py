@@ -24,6 +24,7 @@ ROOMS = [
     "perturb",
     "data",
     "models",
+    "weights",
     "losses",
     "training",
     "bounds",

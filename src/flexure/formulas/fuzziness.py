@@ -11,7 +11,7 @@ Convolutional Layers in Deep Neural Networks* (2020), ask for the fuzziness of w
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -37,7 +37,6 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
 class Index(ABC):
     r"""An index of fuzziness: :math:`F(\mu) = g(\frac{1}{n} \sum_i h(\mu_i))`, in [0, 1].
 
@@ -87,7 +86,7 @@ class Index(ABC):
 
     def __str__(self) -> str:
         name = next(name for name, kind in INDICES.items() if kind is type(self))
-        options = ", ".join(f"{field.name}={getattr(self, field.name):g}" for field in fields(self))
+        options = ", ".join(f"{option}={value:g}" for option, value in vars(self).items())
         return f"{name}({options})" if options else name
 
 

@@ -15,7 +15,7 @@ Source: Shen, Chen & Wang, *A Study on the Uncertainty of Convolutional Layers i
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -87,7 +87,6 @@ class Reference:
 NOTHING = Reference()
 
 
-@dataclass(frozen=True)
 class Interval(ABC):
     """A rule for the ends of the interval that weights lie in.
 
@@ -108,7 +107,7 @@ class Interval(ABC):
     def __str__(self) -> str:
         """The name, with what tells it from others of its kind: ``"quantile(q=0.05)"``; the scope stands elsewhere."""
         name = next(name for name, kind in INTERVALS.items() if kind is type(self))
-        own = [f"{field.name}={getattr(self, field.name):g}" for field in fields(self) if field.name != "scope"]
+        own = [f"{option}={value:g}" for option, value in vars(self).items() if option != "scope"]
         return f"{name}({', '.join(own)})" if own else name
 
 

@@ -110,7 +110,8 @@ def train(
         loss: ``"cross_entropy"``, ``"hinge"`` or ``"binary_cross_entropy"`` (one output, classes 0 and 1),
             ``"squared"`` (classes 0 and 1 with one output, or one output per class), an object of
             :mod:`flexure.losses`, or a function of outputs and classes that gives a loss per image, or their mean.
-        penalty: ``"filters"``, or a function of the network; added to the mean loss.
+        penalty: ``"filters"``, ``"minmax"``, an object of :mod:`flexure.losses`, or a function of the network; added to
+            the mean loss.
         augment: ``"crop"``, ``"flip"``, ``"diffeomorphism"``, or anything called as ``(x, index, *, seed, draw)`` (the
             epoch is the draw), or several in order; applied to raw images.
         corruption: Norm of Gaussian noise on normalized training images, fresh in each epoch (E‖noise‖² is its square).

@@ -80,9 +80,14 @@ class TrainingSpec(Fields):
         "cosine", description="Per step: cosine, constant; per epoch: epoch_cosine (the papers'), epoch_exponential."
     )
     loss: Choice = Field(
-        "cross_entropy", description="cross_entropy, squared, or for one output hinge or binary_cross_entropy."
+        "cross_entropy",
+        description="cross_entropy, cost_sensitive, squared, or for one output hinge or binary_cross_entropy.",
     )
-    penalty: Choice | None = Field(None, description="filters: the penalty of the simple networks; or nothing.")
+    penalty: Choice | None = Field(
+        None,
+        description="minmax: weights to the ends of their intervals, few large ones or small ones; filters: the penalty "
+        "of the simple networks; or nothing.",
+    )
     corruption: NonNegativeFloat = Field(0.0, description="Norm of noise on training images, fresh in every epoch.")
     augment: list[Choice] = Field(default_factory=list, description="crop, flip, diffeomorphism: of training images.")
     precision: str = Field("float32", description="float32, or bfloat16 or float16 in the forward pass (autocast).")

@@ -103,7 +103,8 @@ def fit(
         loss: ``"cross_entropy"``, ``"hinge"`` or ``"binary_cross_entropy"`` (one output, classes 0 and 1),
             ``"squared"``, or any function of outputs ``(b, q)`` and classes ``(b,)`` that gives a loss per image, or
             their mean. One with a method ``answers`` says which class outputs stand for (:mod:`flexure.losses`).
-        penalty: ``"filters"``, or a function of the network; added to the mean loss.
+        penalty: ``"filters"``, ``"minmax"``, an object of :mod:`flexure.losses`, or a function of the network; added to
+            the mean loss.
         augment: ``"crop"``, ``"flip"``, ``"diffeomorphism"``, or anything called as ``(x, index, *, seed, draw)``, or
             several in order: what is done to raw training images, with the epoch as ``draw``.
         corruption: Norm of Gaussian noise on normalized training images, drawn anew in each epoch; or anything called

@@ -13,10 +13,10 @@ from torch import nn
 from flexure.bench import mount
 from flexure.probes._initialized import initialized_networks
 from flexure.probes._provenance import provenance
-from flexure.probes.filters.convolutions import Convolution, convolutions, select
 from flexure.probes.filters.spectra import ESTIMATES, Spectrum, average, sides, spectrum
 from flexure.results import Result
 from flexure.specimen import Specimen
+from flexure.weights import LayerWeight, convolutions, select
 
 __all__ = ["filters"]
 
@@ -118,7 +118,7 @@ def filters(
     settings = {"layers": layers if layers is None or isinstance(layers, str) else list(layers), "seed": seed}
     with mount(specimen, device=device, dtype=dtype) as mounted:
         origin = provenance(mounted, None, settings)
-        found = select(convolutions(mounted.model), layers)
+        found = select(convolutions(mounted.model), layers, "filters")
         trained = [spectrum(one) for one in found]
     fresh = [_of_another(replace(specimen, model=module), found, device, dtype) for module in others.modules]
     means = [average(column) for column in zip(*fresh, strict=True)]
@@ -131,7 +131,7 @@ def filters(
 
 def _of_another(
     specimen: Specimen,
-    wanted: Sequence[Convolution],
+    wanted: Sequence[LayerWeight],
     device: str | torch.device | None,
     dtype: str | torch.dtype | None,
 ) -> list[Spectrum]:
@@ -141,7 +141,7 @@ def _of_another(
         return [_matching(one, there.get(one.name)) for one in wanted]
 
 
-def _matching(one: Convolution, other: Convolution | None) -> Spectrum:
+def _matching(one: LayerWeight, other: LayerWeight | None) -> Spectrum:
     if other is None:
         return Spectrum(0, "not a convolution of the initialized network")
     if one.weight is not None and other.weight is not None and one.kernel != other.kernel:
@@ -149,7 +149,7 @@ def _matching(one: Convolution, other: Convolution | None) -> Spectrum:
     return spectrum(other)
 
 
-def _table(found: Sequence[Convolution], spectra: Sequence[Spectrum]) -> pd.DataFrame:
+def _table(found: Sequence[LayerWeight], spectra: Sequence[Spectrum]) -> pd.DataFrame:
     rows = [
         [one.name, one.kind, sides(one.kernel), one.channels]
         + [own.numbers.get(name, np.nan) for name in _NUMBERS]
@@ -199,7 +199,7 @@ def _ratio(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {"ratio": ratio, "ratio_se": ratio * relative}
 
 
-def _notes(specimen: Specimen, found: Sequence[Convolution]) -> tuple[str, ...]:
+def _notes(specimen: Specimen, found: Sequence[LayerWeight]) -> tuple[str, ...]:
     if found:
         return ()
     return (f"{specimen.name} has no convolutions, so there are no filters to look at.",)

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from flexure.formulas.grid_laplacian import Modes, modes, null_interval, null_p_value, pooling_index, powers
-from flexure.probes.filters.convolutions import Convolution
 from flexure.results import MEASURED
 from flexure.stats import Moments
+from flexure.weights import LayerWeight
 
 __all__ = ["ESTIMATES", "Spectrum", "average", "sides", "spectrum"]
 
@@ -45,7 +45,7 @@ def sides(kernel: Sequence[int]) -> str:
     return "×".join(map(str, kernel))
 
 
-def spectrum(one: Convolution) -> Spectrum:
+def spectrum(one: LayerWeight) -> Spectrum:
     """The spectrum of one convolution; its status says what is missing."""
     if one.weight is None:
         return Spectrum(0, one.status)

@@ -1,4 +1,4 @@
-"""Losses and penalties: the formulas, by hand."""
+"""Losses of outputs: the formulas, by hand."""
 
 import math
 
@@ -11,7 +11,6 @@ from flexure.losses import (
     LOSSES,
     BinaryCrossEntropy,
     CrossEntropy,
-    FilterPenalty,
     Hinge,
     Squared,
     answers,
@@ -37,14 +36,6 @@ def test_answers_are_the_largest_output_or_the_sign_of_a_single_one():
     assert answers(torch.tensor([[-0.1], [0.1], [0.0]])).tolist() == [0, 1, 0]
 
 
-@pytest.mark.parametrize("power", [1, 2, 3])
-def test_the_penalty_on_filters_is_the_sum_of_the_papers(power):
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(1, 5, (1, 2), bias=True), nn.ReLU(), nn.Conv2d(5, 5, (1, 2)), nn.Linear(3, 3))
-    expected = sum((net[i].weight.abs() ** power).sum() / 5 ** (power / 2) for i in (0, 2)) * 0.3 / 2
-    torch.testing.assert_close(FilterPenalty(strength=0.3, power=power)(net), expected)
-
-
 def test_what_does_not_fit_is_refused_in_words():
     one, two = torch.zeros(3, 1), torch.zeros(3, 2)
     y = torch.tensor([0, 1, 1])
@@ -52,12 +43,8 @@ def test_what_does_not_fit_is_refused_in_words():
         CrossEntropy()(one, y)
     with pytest.raises(SpecimenError, match="the hinge loss needs one output, the network has 2: num_classes=1"):
         Hinge()(two, y)
-    with pytest.raises(SpecimenError, match="Linear: a penalty on filters, but it has no convolution"):
-        FilterPenalty()(nn.Linear(2, 2))
     with pytest.raises(ArgumentError, match="alpha must be > 0; got 0"):
         Hinge(alpha=0)
-    with pytest.raises(ArgumentError, match=r"power at least 1; got 0\.01, 0\.5"):
-        FilterPenalty(power=0.5)
 
 
 def test_the_squared_loss_compares_one_output_with_the_label_and_several_with_one_for_the_class():
@@ -125,7 +112,7 @@ def test_a_loss_is_its_name_its_name_with_options_or_itself():
     assert as_loss(own) is own
     assert as_loss("hinge") == Hinge()
     assert as_loss({"binary_cross_entropy": {"of": "probabilities"}}) == BinaryCrossEntropy(of="probabilities")
-    assert [unit_of(as_loss(name)) for name in LOSSES] == ["nats", "hinge", "squared", "nats"]
+    assert [unit_of(as_loss(name)) for name in LOSSES] == ["nats", "hinge", "squared", "nats", "cost_sensitive"]
     assert unit_of(nn.MSELoss()) == "loss"
 
 

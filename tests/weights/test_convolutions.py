@@ -13,7 +13,7 @@ from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 import flexure
 from flexure.models import resolve
-from flexure.probes.filters.convolutions import convolutions
+from flexure.weights import convolutions
 
 
 def effective(layer, x=None):
@@ -134,6 +134,8 @@ def test_the_filters_of_an_exported_program_are_found_in_its_graph(exported):
     assert table["channels"].tolist() == ["3→4", "4→4", "4→4, 2 groups", "4→4", "4→4, 2 groups", "4→4", ""]
     assert table["status"].tolist()[-1] == "its filters depend on the image" and table["n"].iloc[-1] == 0
     assert table["status_init"].str.startswith("no fresh weights").all()
+    bounds = [one.fan_in for one in convolutions(resolve(str(path), trust=True).model)]
+    assert bounds == [27, None, 8, 36, None, None, None]  # of what is drawn by PyTorch's default, and not worked out
     whole = flexure.filters(net, initialized=0)
     np.testing.assert_allclose(found["power"][:4], whole["power"], rtol=1e-6)
     lower = flexure.filters(resolve(str(low), trust=True), initialized=0)

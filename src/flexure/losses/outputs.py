@@ -1,40 +1,22 @@
-"""What a training makes small: losses of outputs and labels, and penalties on the weights."""
+"""Losses of outputs and labels, and which class outputs stand for."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from flexure.errors import ArgumentError, SpecimenError, nearest
 
-__all__ = [
-    "LOSSES",
-    "PENALTIES",
-    "BinaryCrossEntropy",
-    "CrossEntropy",
-    "FilterPenalty",
-    "Hinge",
-    "Loss",
-    "Penalty",
-    "Squared",
-    "answers",
-    "as_loss",
-    "unit_of",
-]
+__all__ = ["BinaryCrossEntropy", "CrossEntropy", "Hinge", "Loss", "Squared", "answers"]
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """From outputs ``(b, outputs)`` and class indices ``(b,)`` to a loss per image ``(b,)``, or to their mean.
 
 One that compares outputs with something else than 0 says which class they stand for by a method ``answers``; one that
 needs a single output says so by an attribute ``outputs = 1``."""
-
-Penalty = Callable[[nn.Module], torch.Tensor]
-"""From a network to a number that is added to the mean loss."""
 
 
 def answers(outputs: torch.Tensor, loss: Loss | None = None) -> torch.Tensor:
@@ -49,38 +31,6 @@ def answers(outputs: torch.Tensor, loss: Loss | None = None) -> torch.Tensor:
     """
     own = getattr(loss, "answers", None)
     return _beyond(outputs, 0.0) if own is None else own(outputs)
-
-
-def as_loss(choice: str | Mapping[str, Mapping[str, Any]] | Loss) -> Loss:
-    """The loss of a name, of a name with options beneath it as files write it, or the loss itself.
-
-    Raises:
-        ArgumentError: There is no such loss, or it refuses an option.
-
-    >>> as_loss({"squared": {"half": True}})
-    Squared(half=True)
-    """
-    if not isinstance(choice, str | Mapping):
-        return choice
-    named = {choice: {}} if isinstance(choice, str) else choice
-    if len(named) != 1:
-        raise ArgumentError(f"loss: expected one name, with its options beneath it; got {', '.join(named) or 'none'}.")
-    ((name, options),) = named.items()
-    if name not in LOSSES:
-        raise ArgumentError(f"no loss {name!r}. {nearest(str(name), LOSSES)}")
-    valid = inspect.signature(LOSSES[name]).parameters
-    for option in options:
-        if option not in valid:
-            known = nearest(str(option), valid) if valid else "It has none."
-            raise ArgumentError(f"loss {name}: no option {option!r}. {known}")
-    return LOSSES[name](**options)
-
-
-def unit_of(loss: Loss) -> str:
-    """In which unit a loss comes: nats, or its own, which has its name."""
-    if isinstance(loss, CrossEntropy | BinaryCrossEntropy):
-        return "nats"
-    return next((name for name, kind in LOSSES.items() if type(loss) is kind), "loss")
 
 
 def _beyond(outputs: torch.Tensor, threshold: float) -> torch.Tensor:
@@ -202,51 +152,3 @@ class BinaryCrossEntropy:
 
 _SCALES: Mapping[str, float] = MappingProxyType({"logits": 0.0, "probabilities": 0.5})
 """Where both classes are as probable, by what the output is."""
-
-
-@dataclass(frozen=True)
-class FilterPenalty:
-    r"""How large are the filters? :math:`\frac{\lambda}{K} \sum_k \sum |w^k|^p / H_k^{p/2}` over K convolutions.
-
-    :math:`H_k` are the channels that come out of convolution k: all of them have as many in the networks this is for.
-
-    Attributes:
-        strength: :math:`\lambda`, at least 0.
-        power: The exponent p, at least 1.
-
-    Source: the code of the one-dimensional task in Tomasini et al. (2022), with :math:`\lambda = 0.01`, p = 2.
-    """
-
-    strength: float = 0.01
-    power: float = 2.0
-
-    def __post_init__(self) -> None:
-        if not (self.strength >= 0 and self.power >= 1):
-            raise ArgumentError(
-                f"FilterPenalty: strength must be at least 0 and power at least 1; got {self.strength}, {self.power}."
-            )
-
-    def __call__(self, model: nn.Module) -> torch.Tensor:
-        """The penalty of a network.
-
-        Raises:
-            SpecimenError: It has no convolution.
-        """
-        kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-        filters = [m.weight for m in model.modules() if isinstance(m, kinds)]
-        filters += [p for name, p in model.named_parameters() if p.ndim == 4 and not any(p is w for w in filters)]
-        if not filters:
-            raise SpecimenError(f"{type(model).__name__}: a penalty on filters, but it has no convolution.")
-        sums = [w.abs().pow(self.power).sum() / len(w) ** (self.power / 2) for w in filters]
-        return self.strength * torch.stack(sums).mean()
-
-
-LOSSES: Mapping[str, Callable[..., Loss]] = MappingProxyType(
-    {
-        "cross_entropy": CrossEntropy,
-        "hinge": Hinge,
-        "squared": Squared,
-        "binary_cross_entropy": BinaryCrossEntropy,
-    }
-)
-PENALTIES: Mapping[str, Callable[..., Penalty]] = MappingProxyType({"filters": FilterPenalty})
