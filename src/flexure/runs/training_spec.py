@@ -85,8 +85,8 @@ class TrainingSpec(Fields):
     )
     penalty: Choice | None = Field(
         None,
-        description="minmax: weights to the ends of their intervals, few large ones or small ones; filters: that of the "
-        "simple networks; or nothing.",
+        description="minmax: weights to the ends of their intervals, few large ones or small ones; filters: that of "
+        "the simple networks; or nothing.",
     )
     corruption: NonNegativeFloat = Field(0.0, description="Norm of noise on training images, fresh in every epoch.")
     augment: list[Choice] = Field(default_factory=list, description="crop, flip, diffeomorphism: of training images.")
