@@ -112,6 +112,9 @@ def test_a_network_without_errors_has_no_log_and_is_counted():
     assert (column(found, "n"), column(found, "left_out")) == (8, 1)
     assert "No error at all at corruption 0, so no log; left out there: Perfect-0-0." in found.notes
     assert column(found, "exponent") == pytest.approx(0.5)
+    twice = [*law(8, exponent=0.5), run("Perfect", 0, {"D": 0.1, "G": 1.0, "R": 0.1}, {0.0: 0.0, 1.0: 0.0})]
+    together = compare(twice, corruption="all", by=None)
+    assert "No error at all, so no log; left out there: Perfect-0-0." in together.notes
 
 
 def test_one_family_is_said_to_be_one():
@@ -158,6 +161,7 @@ def test_errors_at_other_levels_than_that_of_training_can_be_asked_for():
     ]
     assert list(compare(runs, x="R")["corruption"]) == [10]
     np.testing.assert_allclose(compare(runs, x="R", corruption="all")["exponent"], [0.5, 1, 2])
+    assert compare(runs, x="R", corruption=30).to_frame().equals(compare(runs, x="R", corruption=[30.0]).to_frame())
     np.testing.assert_allclose(compare(runs, x="R", corruption=[30, 0])["exponent"], [0.5, 2])
     assert column(compare(runs, x="R", corruption=[3]), "n") == 0
     assert "Left out, no test error at the corruption asked for" in compare(runs, x="R", corruption=[3]).notes[0]
@@ -261,6 +265,8 @@ def test_any_column_and_any_layer_can_be_compared():
         ({"seeds": "all"}, "no seeds 'all'"),
         ({"by": "corruptions"}, "no by 'corruptions'. Did you mean 'corruption'"),
         ({"corruption": "train"}, "no corruption 'train'. Did you mean 'trained'"),
+        ({"corruption": None}, "corruption must be 'trained', 'all', a level or several; got None"),
+        ({"corruption": ["30"]}, "corruption must be .* got \\['30'\\]"),
         ({"bootstrap": 10}, "bootstrap must be a whole number of at least 100; got 10"),
     ],
 )

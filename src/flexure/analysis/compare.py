@@ -6,7 +6,7 @@ import platform
 import time
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from importlib.metadata import version
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,7 @@ def compare(
     x: str | Sequence[str] = ("D", "G", "R"),
     layer: str = "output",
     error: str = "error",
-    corruption: str | Sequence[float] = "trained",
+    corruption: str | float | Sequence[float] = "trained",
     by: str | None = "corruption",
     seeds: str = "each",
     bootstrap: int = 2000,
@@ -69,7 +69,7 @@ def compare(
         layer: Layer at which they are taken.
         error: ``"error"``, the share of wrong answers, or ``"loss"``.
         corruption: Level of the images on which the error was measured: ``"trained"``, the one each network was trained
-            at; ``"all"`` that were measured; or a list of levels.
+            at; ``"all"`` that were measured; or a level, or several.
         by: ``"corruption"`` for one fit per level, None for one over all points.
         seeds: Networks that differ in their seed alone are points of their own (``"each"``), or one point, their
             geometric mean (``"mean"``, as in Petrini's figures).
@@ -98,10 +98,11 @@ def compare(
     cover the truth in 91 to 96 % of cases, those of ρ in 87 to 95 % (least for 5 networks).
     """
     chosen = [x] if isinstance(x, str) else list(x)
-    _check(chosen, error, corruption, by, seeds, bootstrap)
+    wanted = _levels(corruption)
+    _check(chosen, error, wanted, by, seeds, bootstrap)
     measured = networks(runs)
     check_columns(measured, chosen, layer)
-    found, left_out = points(measured, chosen, layer, error, corruption)
+    found, left_out = points(measured, chosen, layer, error, wanted)
     found = sorted(found, key=lambda point: (point.corruption, point.network.name, point.network.folder, point.error))
     shown = averaged(found) if seeds == "mean" else found
     groups = _groups(shown, by)
@@ -111,7 +112,7 @@ def compare(
             row, power = _row(level, name, members, bootstrap, seed)
             rows.append(row)
             fits.append(power)
-    settings = {"x": chosen, "layer": layer, "error": error, "corruption": _plain(corruption), "by": by, "seeds": seeds}
+    settings = {"x": chosen, "layer": layer, "error": error, "corruption": wanted, "by": by, "seeds": seeds}
     return Result(
         "compare",
         QUESTION,
@@ -141,8 +142,14 @@ def _check(
 _SEEDS = ("each", "mean")
 
 
-def _plain(corruption: str | Sequence[float]) -> str | list[float]:
-    return corruption if isinstance(corruption, str) else [float(level) for level in corruption]
+def _levels(corruption: Any) -> str | list[float]:
+    """Levels as numbers; a name as it is."""
+    if isinstance(corruption, str):
+        return corruption
+    several = list(corruption) if isinstance(corruption, Iterable) else [corruption]
+    if not all(isinstance(level, Real) for level in several):
+        raise ArgumentError(f"compare: corruption must be 'trained', 'all', a level or several; got {corruption!r}.")
+    return [float(level) for level in several]
 
 
 def _groups(shown: Sequence[Point], by: str | None) -> list[tuple[float, list[Point]]]:
@@ -275,7 +282,8 @@ def _notes(
     notes += [f"Left out, {reason}: {_some(names)}." for reason, names in reasons.items()]
     for level, members in groups:
         if faultless := [point.network.name for point in members if point.error[0] == 0]:
-            notes.append(f"No error at all at corruption {level:g}, so no log; left out there: {_some(faultless)}.")
+            where = "" if math.isnan(level) else f" at corruption {level:g}"
+            notes.append(f"No error at all{where}, so no log; left out there: {_some(list(dict.fromkeys(faultless)))}.")
     if differing := _differing(runs):
         notes.append(f"The networks were not all measured alike: {'; '.join(differing)}.")
     if alike := _same_but_for_seeds(shown):
