@@ -78,6 +78,7 @@ def test_errors_in_a_file_name_the_file_and_the_line(tmp_path):
     [
         ("a: [1", "line 1: not YAML: expected"),
         ("model: a\ndata: b\nmodel: c", "line 3: .*'model' stands here"),
+        ("model: {{name}}\n", "line 1: not YAML: a name is expected here"),
         ("- 1\n", "expected fields such as 'model: resnet20'; got list"),
         (None, "cannot be read"),
     ],
