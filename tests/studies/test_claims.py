@@ -84,6 +84,9 @@ def test_every_claim_names_its_networks_and_has_a_judge(name):
     assert set(judges) == set(names)
     for one in study.claims:
         assert study.networks[one.networks].keys() >= {"quick", "full"}, one.name
+        for asked in study.networks[one.networks].values():
+            used = [one.uses({**asked["base"], **run}) for run in asked["runs"]]
+            assert any(used) and all(used) == (not {"nets", "kernel"} & one.settings.keys()), one.name
     assert {"title", "authors", "year", "arxiv", "fixed", "full_hours", "full_device"} <= study.about.keys()
 
 

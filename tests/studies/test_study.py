@@ -115,6 +115,37 @@ def test_networks_that_failed_are_not_trained_again_for_each_claim(tiny, tmp_pat
     assert found.loc["again", "status"] == found.loc["elsewhere", "status"]
 
 
+def test_a_network_that_failed_fails_the_claims_about_it_alone(tiny, tmp_path, monkeypatch):
+    runs = [{}, {"net": "small_cnn", "lr": 1e30}]
+    about = dataclasses.replace(tiny.claims[0], name="about", settings={"factor": 1, "nets": ["lenet5"]})
+    networks = {"digits": {"quick": {**QUICK, "runs": runs}}}
+    study = dataclasses.replace(tiny, claims=(tiny.claims[0], about), networks=networks)
+    monkeypatch.setattr(Study, "read", classmethod(lambda cls, name: study))
+    monkeypatch.setitem(sys.modules["flexure.studies.petrini_2021.study"].JUDGES, "about", judge)
+    found = studies.study("petrini_2021", root=tmp_path, out="s").to_frame().set_index("claim")
+    assert found["verdict"].to_dict() == {"errs": "not tried", "about": "reproduced"}
+    assert found.loc["errs", "status"].startswith("digits: 2 of 4 networks failed; the first: small_cnn: the loss is")
+    assert found.loc["about", "n"] == 2
+
+
+@pytest.mark.parametrize(
+    ("there", "words"),
+    [
+        ("study: tomasini_2022\nmode: quick\n", "holds tomasini_2022, quick mode, not petrini_2021, quick mode."),
+        ("study: petrini_2021\nmode: full\n", "holds petrini_2021, full mode, not petrini_2021, quick mode."),
+        ("model: lenet5\ndata: digits\n", "holds a single run, not petrini_2021, quick mode. Choose another folder."),
+        (None, "holds a sweep, not petrini_2021, quick mode. Choose another folder."),
+    ],
+)
+def test_a_folder_with_something_else_is_left_alone(tiny, tmp_path, there, words):
+    (tmp_path / "s").mkdir()
+    path = tmp_path / "s" / ("jobs.json" if there is None else "spec.yaml")
+    path.write_text(there or "{}")
+    with pytest.raises(RunError) as wrong:
+        studies.study("petrini_2021", root=tmp_path, out="s")
+    assert words in str(wrong.value) and path.read_text() == (there or "{}")
+
+
 def test_two_processes_do_not_judge_into_one_folder(tiny, tmp_path):
     with held(tmp_path / "s", busy=str), pytest.raises(RunError, match="another process works on this study"):
         studies.study("petrini_2021", root=tmp_path, out="s")
@@ -122,6 +153,9 @@ def test_two_processes_do_not_judge_into_one_folder(tiny, tmp_path):
 
 def test_the_command_that_repeats_a_study_lies_beside_it(tiny, tmp_path):
     studies.study("petrini_2021", root=tmp_path, out="s", claims=["errs"])
+    command = json.loads((tmp_path / "s" / "env.json").read_text())["command"]
+    assert command == f"flexure study petrini_2021 --claim errs --root {tmp_path} --out s"
+    studies.study("petrini_2021", root=tmp_path, out="s", claims=["gains", "elsewhere"])  # errs is there already
     command = json.loads((tmp_path / "s" / "env.json").read_text())["command"]
     assert command == f"flexure study petrini_2021 --root {tmp_path} --out s"
 

@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from flexure.errors import ArgumentError, FlexureError, nearest
-from flexure.results import MEASURED, Result, Run, write_atomically
+from flexure.errors import ArgumentError, FlexureError, RunError, nearest
+from flexure.results import MEASURED, Result, Run, read, write_atomically
 from flexure.runs.environment import command_line, environment
 from flexure.runs.locking import held
 from flexure.studies.claims import NOT_TRIED, Claim, Finding, Study, expectation, verdict
@@ -63,7 +63,7 @@ def study(
 
     Raises:
         ArgumentError: No such study, claim or ready-trained network.
-        RunError: ``out`` cannot be written, or another process works on it.
+        RunError: ``out`` cannot be written, holds something else, or another process works on it.
 
     Cost: quick, some ten minutes to an hour on two cores; full, what its ``claim.toml`` says.
     Source: the papers; each study's README says how it differs.
@@ -78,7 +78,7 @@ def study(
     lab = Lab(read, mode, folder, Path(root).expanduser(), dict(weights or {}), workers, say)
     judges = import_module(f"flexure.studies.{name}.study").JUDGES
     with held(folder, busy=lambda: "another process works on this study. Wait for it, or choose another folder."):
-        rows = _earlier(folder)
+        rows = _earlier(folder, lab)
         _describe(folder, lab, [claim for claim in known if claim in {*chosen, *rows}])
         for claim in [claim for claim in read.claims if claim.name in chosen]:
             row = rows[claim.name] = _judged(claim, lab, judges[claim.name])
@@ -89,11 +89,25 @@ def study(
     return result
 
 
-def _earlier(folder: Path) -> dict[str, dict[str, Any]]:
+def _earlier(folder: Path, lab: Lab) -> dict[str, dict[str, Any]]:
     """The verdicts that lie in the folder, by claim; those asked for are judged anew."""
+    _refuse_others(folder, lab)
     path = folder / "study.parquet"
     rows: list[dict[Any, Any]] = Result.load(path).to_frame().to_dict("records") if path.is_file() else []
     return {str(row["claim"]): dict(row) for row in rows}
+
+
+def _refuse_others(folder: Path, lab: Lab) -> None:
+    """Do not write over another run, nor mix the verdicts of two studies or modes."""
+    wanted = f"{lab.study.name}, {lab.mode} mode"
+    if (folder / "jobs.json").is_file():
+        raise RunError(f"{folder}: holds a sweep, not {wanted}. Choose another folder.")
+    if not (folder / "spec.yaml").is_file():
+        return
+    there = read(folder).spec
+    found = f"{there['study']}, {there.get('mode')} mode" if "study" in there else "a single run"
+    if found != wanted:
+        raise RunError(f"{folder}: holds {found}, not {wanted}. Choose another folder.")
 
 
 def _known(name: str, valid: Sequence[str], kind: str) -> str:
@@ -106,7 +120,7 @@ def _judged(claim: Claim, lab: Lab, judge: Callable[[Sequence[Run], Mapping[str,
     began = time.perf_counter()
     lab.say(f"{claim.name} ({claim.figure}): {claim.says}")
     try:
-        found = judge(lab.networks(claim.networks), claim.settings)
+        found = judge(lab.networks(claim.networks, claim.uses), claim.settings)
         ended, status = verdict(claim, found), found.words or MEASURED
     except ArgumentError:
         raise
@@ -141,7 +155,8 @@ def _describe(folder: Path, lab: Lab, claims: Sequence[str]) -> None:
     write_atomically(folder / "spec.yaml", yaml.safe_dump(asked, sort_keys=False).encode())
     given = [part for name, file in lab.weights.items() for part in ("--weights", f"{name}={file}")]
     full = ["--full"] if lab.mode == "full" else []
-    command = ["flexure", "study", lab.study.name, *full, "--root", str(lab.root), *given, "--out", str(folder)]
+    chosen = ["--claim", *claims] if len(claims) < len(lab.study.claims) else []
+    command = ["flexure", "study", lab.study.name, *full, *chosen, "--root", str(lab.root), *given, "--out", str(folder)]
     about = environment(command=command_line(command))
     write_atomically(folder / "env.json", json.dumps(about, indent=2).encode())
 

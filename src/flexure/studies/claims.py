@@ -51,6 +51,18 @@ class Claim:
         if isinstance(self.value, tuple) != (self.rule == "within"):
             raise ArgumentError(f"claim {self.name!r}: rule {self.rule!r} does not go with value {self.value!r}.")
 
+    def uses(self, fields: Mapping[str, Any]) -> bool:
+        """Whether it is about the network with these fields; ``nets``, ``kernel`` and ``stride`` in its settings say.
+
+        >>> claim = Claim("a", "Fig. 3", "It falls.", "slope", "below", 0.0, "nets", {"nets": ["lenet", "vgg11"]})
+        >>> claim.uses({"net": "lenet"}), claim.uses({"net": "alexnet"})
+        (True, False)
+        """
+        nets, options = self.settings.get("nets"), fields.get("net_options", {})
+        filters = {"kernel": options.get("kernel"), "stride": options.get("strides")}
+        is_named = nets is None or fields.get("net") in nets
+        return is_named and all(self.settings.get(name, found) == found for name, found in filters.items())
+
 
 @dataclass(frozen=True)
 class Finding:

@@ -14,6 +14,8 @@ from flexure.studies.claims import Study
 __all__ = ["Lab"]
 
 _GIVEN = "@"
+_Network = tuple[Mapping[str, Any], Run | str]
+"""What was asked for, and what came of it: the run, or why there is none."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Lab:
     weights: Mapping[str, str] = field(default_factory=dict)
     workers: int = 2
     say: Callable[[str], None] = lambda text: None
-    _measured: dict[str, list[Run] | RunError] = field(default_factory=dict, repr=False)
+    _measured: dict[str, list[_Network] | RunError] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         ready = [run for modes in self.study.networks.values() for run in modes[self.mode].get("ready", ())]
@@ -46,23 +48,30 @@ class Lab:
             if name not in known:
                 raise ArgumentError(f"study: no ready-trained network {name!r}. {nearest(name, known)}")
 
-    def networks(self, name: str) -> list[Run]:
+    def networks(self, name: str, uses: Callable[[Mapping[str, Any]], bool] = lambda fields: True) -> list[Run]:
         """The measured networks of a set; those that lie in the folder already are not trained again.
 
+        Args:
+            name: The set.
+            uses: Whether the network with these fields is wanted; what became of the others does not matter.
+
         Raises:
-            FlexureError: Data are missing, or some networks could not be trained or measured.
+            RunError: Data are missing, or some networks could not be trained or measured.
         """
         if name not in self._measured:
             try:
                 self._measured[name] = self._all(name)
             except RunError as wrong:  # not again for each claim
                 self._measured[name] = wrong
-        found = self._measured[name]
-        if isinstance(found, RunError):
-            raise found
-        return found
+        known = self._measured[name]
+        if isinstance(known, RunError):
+            raise known
+        found = [run for fields, run in known if uses(fields)]
+        if failed := [reason for reason in found if isinstance(reason, str)]:
+            raise RunError(f"{name}: {len(failed)} of {len(found)} networks failed; the first: {failed[0]}")
+        return [run for run in found if isinstance(run, Run)]
 
-    def _all(self, name: str) -> list[Run]:
+    def _all(self, name: str) -> list[_Network]:
         asked = self.study.networks[name][self.mode]
         base, grid = self._placed(asked["base"]), asked["grid"]
         trained = [
@@ -74,12 +83,11 @@ class Lab:
         runs = self._swept(name, {"base": base, "runs": trained})
         return runs + (self._swept(f"{name}-ready", {"runs": ready}) if ready else [])
 
-    def _swept(self, name: str, spec: Mapping[str, Any]) -> list[Run]:
+    def _swept(self, name: str, spec: Mapping[str, Any]) -> list[_Network]:
         self.say(f"{name}: {len(spec['runs'])} networks, in {self.out / name}")
         done = flexure.sweep({"name": name, **spec}, out=self.out / name, workers=self.workers, retry=True)
-        if failed := [state.error for state in done.states if state.error]:
-            raise RunError(f"{name}: {len(failed)} of {len(done.states)} networks failed; the first: {failed[0]}")
-        return done.runs()
+        ended = zip(done.jobs, done.states, strict=True)
+        return [(job.fields, done.run(job, state) or state.error or state.status) for job, state in ended]
 
     def _is_given(self, name: str, fields: Mapping[str, Any]) -> bool:
         """Whether the weights of a ready-trained network are there; says so where they are not."""

@@ -18,19 +18,19 @@ def _correlation(quantity: str) -> Callable[[Sequence[Run], Mapping[str, Any]], 
 
 
 def _fall_after(runs: Sequence[Run], settings: Mapping[str, Any]) -> Finding:
-    return Finding.mean([measured.fall(run) for run in _of(runs, settings)])
+    return Finding.mean([measured.fall(run) for run in runs])
 
 
 def _fall_before(runs: Sequence[Run], settings: Mapping[str, Any]) -> Finding:
-    return Finding.mean([measured.fall(run, "_init") for run in _of(runs, settings)])
+    return Finding.mean([measured.fall(run, "_init") for run in runs])
 
 
 def _shuffled(runs: Sequence[Run], settings: Mapping[str, Any]) -> Finding:
-    return Finding.mean([measured.shuffled_share(run) for run in _of(runs, settings)])
+    return Finding.mean([measured.shuffled_share(run) for run in runs])
 
 
 def _filters(runs: Sequence[Run], settings: Mapping[str, Any]) -> Finding:
-    return Finding.mean([measured.pooling_gain(run) for run in _of(runs, settings)])
+    return Finding.mean([measured.pooling_gain(run) for run in runs])
 
 
 def _over_training(quantity: str) -> Callable[[Sequence[Run], Mapping[str, Any]], Finding]:
@@ -40,13 +40,7 @@ def _over_training(quantity: str) -> Callable[[Sequence[Run], Mapping[str, Any]]
 def _paths(runs: Sequence[Run], settings: Mapping[str, Any]) -> Finding:
     """Per network the median over its layers of log10 (measured / predicted by path counts), then over networks."""
     quantity, kernel, stride = settings["quantity"], settings["kernel"], settings["stride"]
-    chosen = [run for run in runs if _is(run, kernel, stride)]
-    return Finding.mean([_off_paths(run, quantity, kernel, stride) for run in chosen])
-
-
-def _is(run: Run, kernel: int, stride: int) -> bool:
-    options = run.spec["net_options"]
-    return (options["kernel"], options["strides"]) == (kernel, stride)
+    return Finding.mean([_off_paths(run, quantity, kernel, stride) for run in runs])
 
 
 def _off_paths(run: Run, quantity: str, kernel: int, stride: int) -> float:
@@ -55,12 +49,6 @@ def _off_paths(run: Run, quantity: str, kernel: int, stride: int) -> float:
         run["sensitivity"], measured.images_of(run), kernels=[kernel] * depth, strides=[stride] * depth
     )
     return float(np.nanmedian(theory[f"{quantity}_log_ratio"]) / np.log(10))
-
-
-def _of(runs: Sequence[Run], settings: Mapping[str, Any]) -> list[Run]:
-    """The networks whose names are asked for, or all."""
-    names = settings.get("nets")
-    return [run for run in runs if names is None or run.spec.get("net") in names]
 
 
 JUDGES: Mapping[str, Callable[[Sequence[Run], Mapping[str, Any]], Finding]] = {
