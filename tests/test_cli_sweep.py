@@ -79,6 +79,7 @@ def test_a_reason_is_shown_without_the_folder_of_its_job():
         ("sweep small.yaml --workers 0", 2, "workers: expected at least 1; got 0"),
         ("sweep nowhere.yaml", 2, "nowhere.yaml: cannot be read (No such file or directory)"),
         ("sweep small.yaml --status", 1, "runs/small: no such folder. A sweep folder is what `flexure sweep` writes."),
+        ("sweep . --status", 1, "holds no sweep (no sweep.yaml). A sweep folder is what `flexure sweep` writes."),
         ("sweep small.yaml --retrie", 2, "Unknown option: --retrie. Did you mean --retry?"),
     ],
 )

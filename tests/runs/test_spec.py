@@ -6,7 +6,10 @@ import pytest
 import yaml
 
 from flexure.errors import ArgumentError, FlexureError
+from flexure.fleet.plan import plan
+from flexure.runs.request import request
 from flexure.runs.spec import Spec, check_names, schema
+from flexure.runs.training_request import training_request
 
 FULL = {
     "model": "resnet20",
@@ -89,6 +92,30 @@ def test_a_file_that_is_no_spec_is_refused(tmp_path, text, words):
         file.write_text(text)
     with pytest.raises(ArgumentError, match=words):
         Spec.read(file)
+
+
+OTHERS = {
+    "measurement": ("model: lenet5", "flexure examine takes it"),
+    "training": ("net: lenet5", "flexure train takes it"),
+    "training from Python": ("net: Net\nrecipe: {}", r"flexure.train\(…, out=…, resume=True\) goes on with it"),
+    "study": ("study: tomasini_2022", "flexure study goes on with it"),
+    "sweep": ("base: {net: lenet5}", "flexure sweep takes it"),
+}
+READERS = {
+    "measurement": lambda file: request({}, config=file),
+    "training": lambda file: training_request({}, config=file),
+    "sweep": plan,
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"), [(kind, wanted) for kind in OTHERS for wanted in READERS if kind != wanted]
+)
+def test_a_file_of_another_kind_is_sent_to_the_right_command(tmp_path, kind, wanted):
+    file, (text, advice) = tmp_path / "run.yaml", OTHERS[kind]
+    file.write_text(f"{text}\n")
+    with pytest.raises(ArgumentError, match=rf"run.yaml: describes a {kind}, not a {wanted}; {advice}\."):
+        READERS[wanted](file)
 
 
 def test_yaml_never_builds_objects(tmp_path):

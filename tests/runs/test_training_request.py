@@ -113,13 +113,6 @@ def test_a_name_that_is_wrong_on_the_command_line_is_not_laid_to_the_file(here):
         training_request({}, config=file, settings=["sensitivity.draw=2"])
 
 
-def test_a_file_that_describes_a_measurement_is_sent_to_the_right_command(here):
-    file = here / "m.yaml"
-    file.write_text("model: lenet5\ndata: digits\n")
-    with pytest.raises(ArgumentError, match="no training but a measurement: flexure examine --config"):
-        training_request({}, config=file)
-
-
 def test_a_value_that_is_no_yaml_is_refused_for_what_it_is():
     with pytest.raises(ArgumentError, match=r"lr: expected number; got '\[1'"):
         training_request(GIVEN, settings=["lr=[1"])

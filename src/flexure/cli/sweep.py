@@ -18,6 +18,7 @@ from rich.text import Text
 from flexure.cli.root import app, flag
 from flexure.cli.show import estimate, page, stderr, stdout
 from flexure.cli.watch import Watch
+from flexure.errors import RunError
 
 if TYPE_CHECKING:
     from flexure.fleet import Sweep
@@ -66,6 +67,8 @@ def _places(spec: Path, out: Path | None) -> tuple[Path, Path]:
     from flexure.runs.fields import read_fields
 
     if spec.is_dir():
+        if not (spec / "sweep.yaml").is_file():
+            raise RunError(f"{spec}: holds no sweep (no sweep.yaml). A sweep folder is what `flexure sweep` writes.")
         return spec / "sweep.yaml", out or spec
     return spec, out or default_folder(str(read_fields(spec)[0].get("name", spec.stem)))
 
@@ -113,7 +116,6 @@ def _watched(folder: Path) -> Iterator["Progress | None"]:
 
 def _look(folder: Path, seen: list["Sweep"]) -> Group | Text:
     """The board of the folder as it is; what was done when it was last ``seen`` is not looked at again."""
-    from flexure.errors import RunError
     from flexure.fleet import Sweep
 
     try:

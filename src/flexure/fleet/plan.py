@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt
 
 from flexure.errors import ArgumentError, FlexureError, RunError
 from flexure.fleet.kinds import kind_of
-from flexure.runs.fields import Fields, read_fields
+from flexure.runs.fields import Fields, check_kind, read_fields
 
 __all__ = ["FORMAT", "Job", "Plan", "SweepFile", "label", "plan", "shortened"]
 
@@ -140,6 +140,7 @@ def _source(spec: Mapping[str, Any] | str | os.PathLike) -> tuple[dict[str, Any]
     if isinstance(spec, Mapping):
         return {"name": "sweep", **spec}, "", "sweep"
     fields, text = read_fields(spec)
+    check_kind(fields, SweepFile.kind, str(spec))
     return {"name": Path(spec).stem, **fields}, text, str(spec)
 
 

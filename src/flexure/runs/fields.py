@@ -14,9 +14,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from flexure.errors import ArgumentError, FlexureError, nearest
 
-__all__ = ["HASHES", "Fields", "expectations", "located", "read_fields"]
+__all__ = ["HASHES", "Fields", "check_kind", "expectations", "located", "read_fields"]
 
 HASHES = ("weights_hash", "data_hash")
+_KINDS = (
+    ("training from Python", {"recipe"}, "flexure.train(…, out=…, resume=True) goes on with it"),
+    ("sweep", {"base", "grid", "runs"}, "flexure sweep takes it"),
+    ("study", {"study"}, "flexure study goes on with it"),
+    ("training", {"net"}, "flexure train takes it"),
+    ("measurement", {"model"}, "flexure examine takes it"),
+)
+"""Kinds of file, by fields that those below do not have, and what is to be done with each."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -121,6 +129,17 @@ def read_fields(path: str | os.PathLike) -> tuple[dict[str, Any], str]:
     if not isinstance(fields, dict):
         raise ArgumentError(f"{path}: expected fields such as 'model: resnet20'; got {type(fields).__name__}.")
     return fields, text
+
+
+def check_kind(fields: Mapping[str, Any], kind: str, source: str) -> None:
+    """Refuse the fields of another kind of run; those of none in particular may be of any.
+
+    Raises:
+        ArgumentError: They are of another kind; the command that takes them is named.
+    """
+    found, advice = next(((name, told) for name, own, told in _KINDS if own & fields.keys()), (kind, ""))
+    if found != kind:
+        raise ArgumentError(f"{source}: describes a {found}, not a {kind}; {advice}.")
 
 
 @contextmanager

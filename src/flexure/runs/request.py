@@ -15,7 +15,7 @@ from flexure.errors import ArgumentError, RunError
 from flexure.results import Run
 from flexure.runs import demo
 from flexure.runs.examine import Listener, examine_spec, plan
-from flexure.runs.fields import HASHES, located, read_fields
+from flexure.runs.fields import HASHES, check_kind, located, read_fields
 from flexure.runs.folder import RunFolder, default_folder, folder_for, latest
 from flexure.runs.options import merge_settings, parse_settings
 from flexure.runs.spec import Spec, check_names
@@ -106,6 +106,7 @@ def request(
     if resume and config is None and "model" not in given:
         config, out = _stored(out)
     fields, text = read_fields(config) if config is not None else ({}, "")
+    check_kind(fields, Spec.kind, str(config))
     is_demo = "model" not in given and "model" not in fields
     if is_demo:
         out = folder_for(out, demo.FOLDER, resume=resume)

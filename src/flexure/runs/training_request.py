@@ -9,7 +9,7 @@ from typing import Any
 from flexure.errors import ArgumentError, RunError, nearest
 from flexure.results import Run
 from flexure.runs.examine import Listener
-from flexure.runs.fields import HASHES, located, read_fields
+from flexure.runs.fields import HASHES, check_kind, located, read_fields
 from flexure.runs.folder import default_folder, folder_for
 from flexure.runs.options import merge_settings, parse_settings, value_of
 from flexure.runs.request import Say
@@ -64,8 +64,7 @@ def training_request(
     if resume and config is None and "net" not in given:
         config = _stored(out)
     fields, text = read_fields(config) if config is not None else ({}, "")
-    if "model" in fields and "net" not in fields:
-        raise ArgumentError(f"{config}: describes no training but a measurement: flexure examine --config {config}")
+    check_kind(fields, TrainingSpec.kind, str(config))
     of_fields, of_probes = _divided(settings)
     merged = {**fields, **given}
     for path, value in of_fields.items():

@@ -156,8 +156,8 @@ def _describe(folder: Path, lab: Lab, claims: Sequence[str]) -> None:
     given = [part for name, file in lab.weights.items() for part in ("--weights", f"{name}={file}")]
     full = ["--full"] if lab.mode == "full" else []
     chosen = ["--claim", *claims] if len(claims) < len(lab.study.claims) else []
-    command = ["flexure", "study", lab.study.name, *full, *chosen, "--root", str(lab.root), *given, "--out", str(folder)]
-    about = environment(command=command_line(command))
+    places = ["--root", str(lab.root), *given, "--out", str(folder)]
+    about = environment(command=command_line(["flexure", "study", lab.study.name, *full, *chosen, *places]))
     write_atomically(folder / "env.json", json.dumps(about, indent=2).encode())
 
 
