@@ -2,10 +2,14 @@
 
 from flexure.stats.moments import Moments, standard_error
 from flexure.stats.norms import block_norms, n_blocks, squared_norms
+from flexure.stats.pairs import Pairs
+from flexure.stats.proportions import Proportions
 from flexure.stats.ratios import Sensitivities, sensitivities
 
 __all__ = [
     "Moments",
+    "Pairs",
+    "Proportions",
     "Sensitivities",
     "block_norms",
     "n_blocks",
