@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from flexure.probes.filters import filters
     from flexure.probes.layers import layers
     from flexure.probes.phase_diagram import phase_diagram
+    from flexure.probes.robustness import robustness
     from flexure.probes.sensitivity import sensitivity
     from flexure.results import Result, Run, read
     from flexure.runs.examine import examine
@@ -61,6 +62,7 @@ __all__ = [
     "read",
     "report",
     "resolve",
+    "robustness",
     "sensitivity",
     "study",
     "sweep",
@@ -93,6 +95,7 @@ _WHERE = {
     "read": "flexure.results",
     "report": "flexure.page",
     "resolve": "flexure.models",
+    "robustness": "flexure.probes.robustness",
     "sensitivity": "flexure.probes.sensitivity",
     "study": "flexure.studies",
     "sweep": "flexure.fleet",

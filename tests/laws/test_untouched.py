@@ -74,6 +74,9 @@ PROBES = {
     "layers": lambda net, x: flexure.layers(net, x),
     "layers, by blocks": lambda net, x: flexure.layers(net, x, blocks=True),
     "phase diagram": lambda net, x: flexure.phase_diagram(net, x, temperatures=2, cutoffs=(2, 3), batch_size=6),
+    "robustness": lambda net, x: flexure.robustness(
+        flexure.Specimen(net, bounds=(0, 1)), (x, torch.arange(len(x)) % 5), eps=0.1, steps=1
+    ),
     "sensitivity": lambda net, x: flexure.sensitivity(net, x, batch_size=12),
     "sensitivity in float64": lambda net, x: flexure.sensitivity(net, x, dtype="float64"),
     "filters": lambda net, x: flexure.filters(net),

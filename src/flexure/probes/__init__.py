@@ -145,6 +145,22 @@ def _check_elasticity(options: Mapping[str, Any]) -> None:
     Settings(**{name: options[name] for name in Settings.__dataclass_fields__})
 
 
+def _robustness_passes(options: Mapping[str, Any], images: int) -> Passes:
+    """Every step of every climb from every start at every eps, and what the panel needs."""
+    passes = _robustness_settings(options).passes
+    return passes, passes
+
+
+def _robustness_settings(options: Mapping[str, Any]) -> Any:
+    from flexure.probes.robustness.settings import Settings
+
+    return Settings(**{name: options[name] for name in Settings.__dataclass_fields__})
+
+
+def _check_robustness(options: Mapping[str, Any]) -> None:
+    _robustness_settings(options)
+
+
 def _count(modules: Any) -> int:
     return len(modules) if isinstance(modules, list | tuple) else 1
 
@@ -170,6 +186,13 @@ PROBES: Mapping[str, Probe] = MappingProxyType(
             ),
             Probe("filters", "flexure.probes.filters", _no_passes, _check_filters),
             Probe("accuracy", "flexure.probes.accuracy", _accuracy_passes, _check_accuracy),
+            Probe(
+                "robustness",
+                "flexure.probes.robustness",
+                _robustness_passes,
+                _check_robustness,
+                opt_in=True,
+            ),
         ]
     }
 )

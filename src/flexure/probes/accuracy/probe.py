@@ -17,6 +17,7 @@ from flexure.data import Batch, Images, as_images, notes_of, usable_batch
 from flexure.errors import ArgumentError, DataError, SpecimenError
 from flexure.losses import Loss, answers, unit_of
 from flexure.perturb.corruption import unit_noise
+from flexure.probes._outputs import count_outputs
 from flexure.probes._provenance import provenance
 from flexure.probes.accuracy.settings import AccuracySettings
 from flexure.probes.accuracy.tally import Tally
@@ -24,14 +25,12 @@ from flexure.recorder import OUTPUT
 from flexure.results import MEASURED, Checkpoint, Progress, Result
 from flexure.specimen import Specimen
 from flexure.stats import standard_error
-from flexure.survey import refuse_unsteady
 
 __all__ = ["accuracy"]
 
 QUESTION = "How often is the network right, and at what loss, on the images as they are and under noise?"
 _HINGE = "One output: its sign is the class (label 1: +1, label 0: -1); loss is the hinge loss max(0, 1 - y f)."
 _ESTIMATES = ("accuracy", "error", "loss")
-_FIRST = 8
 
 
 def accuracy(
@@ -188,14 +187,8 @@ def _count(tally: Tally, mounted: Mounted, batch: Batch, settings: AccuracySetti
 
 def _look(tally: Tally, mounted: Mounted, clean: torch.Tensor) -> bool:
     """Whether the network gives one number per class, found out on its first images; refuses one that is not steady."""
-    output = _forward(mounted, some := clean[:_FIRST])
-    if not output.is_floating_point() or output.ndim not in (1, 2) or len(output) != len(some) or not output.numel():
-        shape = "×".join(map(str, output.shape[1:])) or "one number"
-        tally.reason = f"the output is {str(output.dtype).removeprefix('torch.')} {shape}, not one number per class"
-        return False
-    tally.outputs = output.shape[1] if output.ndim == 2 else 1
-    refuse_unsteady(mounted, some)
-    return True
+    tally.outputs, tally.reason = count_outputs(mounted, clean)
+    return not tally.reason
 
 
 def _forward(mounted: Mounted, rows: torch.Tensor) -> torch.Tensor:
