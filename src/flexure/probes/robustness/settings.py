@@ -72,7 +72,7 @@ class Settings:
 
 
 def _budgets(eps: Any) -> tuple[float, ...]:
-    given = [eps] if isinstance(eps, numbers.Real) else list(eps)
+    given: list[Any] = [eps] if isinstance(eps, numbers.Real) else list(eps)
     if not given:
         raise ArgumentError("robustness: eps names no budget; give at least one, such as 0.03.")
     for place, value in enumerate(given):
@@ -80,7 +80,7 @@ def _budgets(eps: Any) -> tuple[float, ...]:
             raise ArgumentError(
                 f"robustness: every eps must be finite, 0 or more; got {value!r} at position {place} of {tuple(given)}."
             )
-        if place and value <= given[place - 1]:
+        if place and float(value) <= given[place - 1]:
             raise ArgumentError(
                 f"robustness: eps must rise, each once; got {value!r} after {given[place - 1]!r} in {tuple(given)}. "
                 "Try sorted(set(eps))."
