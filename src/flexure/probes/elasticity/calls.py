@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
-from flexure.probes.elasticity.factors import RULES, Factors, Rows, Rule, Same
+from flexure.probes.elasticity.factors import RULES, Convolution, Factors, Rows, Rule, Same
 
 __all__ = ["Calls", "Use"]
 
@@ -30,9 +30,14 @@ class Use:
     names: Mapping[str, str]
     edge: GradientEdge
 
-    def of(self, name: str, gradient: torch.Tensor) -> Factors | Same | Rows:
-        """The gradients of a parameter, image by image, from the gradient of what came out."""
+    def unformed(self, name: str, gradient: torch.Tensor) -> Convolution | Factors | Same | Rows:
+        """The gradients of a parameter image by image, from the gradient of what came out; a convolution's unformed."""
         return (self.rule.weight if self.names[name] == "weight" else self.rule.bias)(self.call, gradient)
+
+    def of(self, name: str, gradient: torch.Tensor) -> Factors | Same | Rows:
+        """The same, a convolution's by factors."""
+        part = self.unformed(name, gradient)
+        return part.factors() if isinstance(part, Convolution) else part
 
 
 @dataclass(eq=False)

@@ -13,7 +13,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-__all__ = ["RULES", "Factors", "Rows", "Rule", "Same"]
+__all__ = ["RULES", "Convolution", "Factors", "Rows", "Rule", "Same"]
+
+_NUMBERS = 2**19  # of images, gradients and what they give, at a time: some that stay in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +66,47 @@ class Rows:
         return self.g
 
 
+@dataclass(frozen=True, eq=False)
+class Convolution:
+    """Gradients of a convolution's kernel, before anything is formed: what it sees at each place takes much room.
+
+    Attributes:
+        seen: What the kernel slides over ``(rows, C, …)``.
+        given: What it is multiplied with at every place ``(rows, P, …)``.
+        call: The call's arguments.
+    """
+
+    seen: torch.Tensor
+    given: torch.Tensor
+    call: Mapping[str, Any]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int, int]:
+        """Rows, groups, places, d and p of the factors."""
+        weight, groups = self.call["weight"], self.call["groups"]
+        places, d = math.prod(self.given.shape[2:]), math.prod(weight.shape[1:])
+        return len(self.seen), groups, places, d, len(weight) // groups
+
+    def factors(self) -> Factors:
+        """What the kernel sees at each place, and what that is multiplied with."""
+        call, groups = self.call, self.call["groups"]
+        kernel, places = call["weight"].shape[2:], self.given.shape[2:]
+        a = _windows(self.seen, kernel, call["stride"], call["padding"], call["dilation"], groups, places)
+        return Factors(a, _by_group(self.given, groups))
+
+    def gradients(self) -> torch.Tensor:
+        """The gradients themselves ``(rows, groups · p · d)``."""
+        if self.seen.device.type != "cpu" or not self.seen.is_floating_point():
+            return self.factors().gradients()
+        numbers = self.seen[0].numel() + self.given[0].numel() + self.call["weight"].numel()
+        rows = max(1, _NUMBERS // numbers)
+        found = self.seen.new_empty(len(self.seen), self.call["weight"].numel())
+        for start in range(0, len(found), rows):
+            some = slice(start, start + rows)
+            found[some] = _side_by_side(self.seen[some], self.given[some], self.call)
+        return found
+
+
 @dataclass(frozen=True)
 class Rule:
     """What is known of a function that takes weights.
@@ -75,7 +118,7 @@ class Rule:
     """
 
     names: Mapping[str, Any]
-    weight: Callable[[Mapping[str, Any], torch.Tensor], Factors | Same | Rows]
+    weight: Callable[[Mapping[str, Any], torch.Tensor], Convolution | Factors | Same | Rows]
     bias: Callable[[Mapping[str, Any], torch.Tensor], Rows]
 
     def bound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,18 +139,28 @@ def _per_channel(call: Mapping[str, Any], g: torch.Tensor) -> Rows:
     return Rows(g.flatten(2).sum(2) if g.ndim > 2 else g)
 
 
-def _convolution(call: Mapping[str, Any], g: torch.Tensor) -> Factors:
-    x, groups = call["input"], call["groups"]
-    kernel = call["weight"].shape[2:]
-    seen = _windows(x, kernel, call["stride"], call["padding"], call["dilation"], groups, g.shape[2:])
-    return Factors(seen, _by_group(g, groups))
+def _convolution(call: Mapping[str, Any], g: torch.Tensor) -> Convolution:
+    return Convolution(call["input"], g, call)
 
 
-def _transposed(call: Mapping[str, Any], g: torch.Tensor) -> Factors:
-    x, groups = call["input"], call["groups"]
-    kernel = call["weight"].shape[2:]
-    seen = _windows(g, kernel, call["stride"], call["padding"], call["dilation"], groups, x.shape[2:])
-    return Factors(seen, _by_group(x, groups))
+def _transposed(call: Mapping[str, Any], g: torch.Tensor) -> Convolution:
+    return Convolution(g, call["input"], call)
+
+
+def _side_by_side(seen: torch.Tensor, given: torch.Tensor, call: Mapping[str, Any]) -> torch.Tensor:
+    """Gradients of a kernel image by image: the images as groups of channels of one convolution."""
+    weight, rows = call["weight"], len(seen)
+    dims = weight.ndim - 2
+    stride, dilation = _each(call["stride"], dims), _each(call["dilation"], dims)
+    margins = _margins(call["padding"], weight.shape[2:], dilation)
+    if any(low != high for low, high in margins):
+        seen = F.pad(seen, [side for pair in reversed(margins) for side in pair])
+        margins = [(0, 0)] * dims
+    images, gradients = (x.reshape(1, -1, *x.shape[2:]) for x in (seen, given))
+    shape = [rows * len(weight), *weight.shape[1:]]
+    of_kernel = (torch.nn.grad.conv1d_weight, torch.nn.grad.conv2d_weight, torch.nn.grad.conv3d_weight)[dims - 1]
+    padding = [low for low, _ in margins]
+    return of_kernel(images, shape, gradients, stride, padding, dilation, rows * call["groups"]).reshape(rows, -1)
 
 
 def _by_group(x: torch.Tensor, groups: int) -> torch.Tensor:

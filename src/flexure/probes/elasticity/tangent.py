@@ -2,8 +2,8 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ from torch.func import functional_call, grad, vmap
 from flexure.bench import Mounted, primary
 from flexure.errors import SpecimenError
 from flexure.probes.elasticity.calls import Calls, Use
-from flexure.probes.elasticity.contraction import compact, gram
+from flexure.probes.elasticity.contraction import Products, compact, gram
 from flexure.probes.elasticity.factors import Factors, Rows, Same
 
 __all__ = ["Gradients", "Pass", "Tangent", "kernels"]
@@ -34,11 +34,13 @@ class Tangent:
         parameters: Its trainable parameters.
         fallback: The function in which a parameter takes part that no rule knows, by parameter: their gradients are
             computed for one image after the other.
+        outputs: Outputs of the network.
     """
 
     mounted: Mounted
     parameters: Mapping[str, nn.Parameter]
     fallback: Mapping[str, str]
+    outputs: int = 1
 
     @classmethod
     def of(cls, mounted: Mounted, x: torch.Tensor) -> "Tangent":
@@ -54,13 +56,12 @@ class Tangent:
                 "Frozen? model.requires_grad_(True)."
             )
         few = x[:_CHECKED]
-        with torch.enable_grad(), Calls({id(p): name for name, p in parameters.items()}, len(few)) as calls:
-            mounted.forward(few)
-        known = cls(mounted, parameters, calls.others)
-        seen = {name for use in calls.uses for name in use.names} | calls.others.keys()
+        pass_ = Pass.of(cls(mounted, parameters, {}), few)
+        seen = {name for use in pass_.uses for name in use.names} | pass_.others.keys()
+        known = cls(mounted, parameters, pass_.others, pass_.out.shape[1])
         wrong = dict.fromkeys((name for name in parameters if name not in seen), "in no call that was seen")
-        wrong |= dict.fromkeys(known._misjudged(few), "a rule that does not fit")
-        return cls(mounted, parameters, {**wrong, **calls.others})
+        wrong |= dict.fromkeys(known._misjudged(few, pass_), "a rule that does not fit")
+        return replace(known, fallback={**wrong, **pass_.others})
 
     def gradients(self, x: torch.Tensor, outputs: Sequence[int]) -> list[Gradients]:
         """For each of these outputs its gradients at every image: one forward pass, and a backward pass each."""
@@ -69,36 +70,38 @@ class Tangent:
 
     def bytes(self, x: torch.Tensor) -> int:
         """Memory that the gradients of one output at these images take, and what it takes to find them."""
-        uses, parts = Pass.of(self, x).uses, self.gradients(x, [0])[0].values()
+        pass_ = Pass.of(self, x)
+        parts = self._of_output(pass_, 0, x).values()
         kept = sum(tensor.nbytes for part in parts for tensor in vars(part).values() if torch.is_tensor(tensor))
         seen = [
             (use.call["input"].nbytes, math.prod(use.call["weight"].shape[2:]))
-            for use in uses
+            for use in pass_.uses
             if use.call["weight"] is not None
         ]
         return kept + 2 * sum(size for size, _ in seen) + max((size * kernel for size, kernel in seen), default=0)
 
     def _of_output(self, pass_: "Pass", c: int, x: torch.Tensor) -> Gradients:
-        seed = torch.zeros_like(pass_.out)
-        seed[:, c] = 1
-        found = pass_.backward(seed)
+        found = pass_.backward(c)
         each = {name: self.parameters[name].detach() for name in {*self.fallback, *pass_.others}}
         found |= {name: [Rows(g)] for name, g in _one_by_one(self.mounted, each, x, c).items()}
         return {name: _together(parts) for name, parts in found.items()}
 
-    def _misjudged(self, x: torch.Tensor) -> list[str]:
+    def _misjudged(self, x: torch.Tensor, pass_: "Pass") -> list[str]:
         """Parameters whose rule gives another kernel than autograd does."""
         named = {name: p.detach() for name, p in self.parameters.items() if name not in self.fallback}
-        ruled, rows = self.gradients(x, [0])[0], list(_rows(self.mounted, named, x, 0))
-        expected = {
-            name: torch.stack([torch.stack([one[name] @ two[name] for two in rows]) for one in rows]) for name in named
-        }
-        slack = _ROUNDING**2 * float(sum(kernel.trace() for kernel in expected.values()))
-        return [
-            name
-            for name, kernel in expected.items()
-            if not _agree(gram(ruled[name], ruled[name]) if name in ruled else torch.zeros_like(kernel), kernel, slack)
-        ]
+        if not named:
+            return []
+        ruled = {name: _together(parts) for name, parts in pass_.backward(0).items()}
+        rows = list(_rows(self.mounted, named, x, 0))
+        expected = torch.stack([_inner([row[name] for row in rows]) for name in named])
+        found = torch.stack(
+            [
+                gram(ruled[name], ruled[name]) if name in ruled else expected.new_zeros(expected.shape[1:]).double()
+                for name in named
+            ]
+        )
+        slack = _ROUNDING**2 * float(expected.diagonal(dim1=1, dim2=2).sum())
+        return [name for name, fits in zip(named, _agree(found, expected, slack), strict=True) if not fits]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,12 +111,12 @@ class Pass:
     Attributes:
         out: Outputs ``(images, outputs)``.
         uses: Calls of weights in it that a rule knows.
-        others: Parameters that no rule knows, of old or in this pass.
+        others: Parameters that no rule knows, of old or in this pass, and the function in which they take part.
     """
 
     out: torch.Tensor
     uses: Sequence[Use]
-    others: Set[str]
+    others: Mapping[str, str]
 
     @classmethod
     def of(cls, tangent: Tangent, x: torch.Tensor) -> "Pass":
@@ -121,25 +124,28 @@ class Pass:
         names = {id(p): name for name, p in tangent.parameters.items()}
         with torch.enable_grad(), Calls(names, len(x)) as calls:
             out = tangent.mounted.forward(x).flatten(1)
-        return cls(out, calls.uses, {*tangent.fallback, *calls.others})
+        return cls(out, calls.uses, {**tangent.fallback, **calls.others})
 
-    def backward(self, seed: torch.Tensor) -> dict[str, list[Factors | Same | Rows]]:
-        """Gradients of ``sum(seed * out)`` image by image, use by use, of the parameters that rules know."""
+    def backward(self, c: int) -> dict[str, list[Factors | Same | Rows]]:
+        """Gradients of output c image by image, use by use, of the parameters that rules know."""
         found: dict[str, list[Factors | Same | Rows]] = defaultdict(list)
         if not self.uses:
             return found
+        seed = torch.zeros_like(self.out)
+        seed[:, c] = 1
         edges = [use.edge for use in self.uses]
         parts = torch.autograd.grad(self.out, edges, seed, retain_graph=True, allow_unused=True)
         for use, gradient in zip(self.uses, parts, strict=True):
             for name in use.names if gradient is not None else ():
                 if name not in self.others:
-                    found[name].append(compact(use.of(name, gradient)))
+                    found[name].append(compact(use.unformed(name, gradient)))
         return found
 
 
 def kernels(one: Gradients, two: Gradients) -> dict[str, torch.Tensor]:
     """The tangent kernel that each parameter contributes ``(images, images of two)``, float64."""
-    return {name: gram(one[name], two[name]) for name in one if name in two}
+    products = Products()
+    return {name: gram(one[name], two[name], products) for name in one if name in two}
 
 
 def _together(parts: Sequence[Factors | Same | Rows]) -> Factors | Same | Rows:
@@ -186,8 +192,17 @@ def _rows(
         yield {name: g.flatten() for name, g in zip(leaves, found, strict=True)}
 
 
-def _agree(one: torch.Tensor, two: torch.Tensor, slack: float) -> bool:
-    """Whether two kernels are one, as far as they are finite."""
-    gap = (one - two).nan_to_num(0, 0, 0).norm()
+def _inner(rows: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Inner products of all of these vectors."""
+    found = rows[0].new_empty(len(rows), len(rows))
+    for i, one in enumerate(rows):
+        for j, two in enumerate(rows[: i + 1]):
+            found[i, j] = found[j, i] = one @ two
+    return found
+
+
+def _agree(one: torch.Tensor, two: torch.Tensor, slack: float) -> list[bool]:
+    """Whether two kernels are one, as far as they are finite, for each of several ``(kernels, n, n)``."""
+    gaps = (one - two).nan_to_num(0, 0, 0).flatten(1).norm(dim=1)
     allowed = max(_AGREE, 64 * torch.finfo(two.dtype).eps)
-    return bool(gap <= allowed * two.nan_to_num(0, 0, 0).norm() + slack)
+    return (gaps <= allowed * two.nan_to_num(0, 0, 0).flatten(1).norm(dim=1) + slack).tolist()
