@@ -32,8 +32,8 @@ def usable_batch(images: Images, positions: Sequence[int], mounted: Mounted) -> 
     batch = images.read(positions)
     x, y, index = batch.x.to(mounted.device, mounted.dtype), batch.y.to(mounted.device), batch.index.to(mounted.device)
     skipped = dict(batch.skipped)
-    finite = x.flatten(1).isfinite().all(1)
-    if not bool(finite.all()):
+    if not bool(x.flatten(1).sum(1).isfinite().all()):  # else every number is
+        finite = x.flatten(1).isfinite().all(1)
         skipped |= {int(i): "non-finite pixels" for i in index[~finite]}
         x, y, index = x[finite], y[finite], index[finite]
     bounds = mounted.specimen.bounds

@@ -3,7 +3,8 @@
 import platform
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
+from functools import cache
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ _NO_IMAGES = {"name": "the weights alone", "n": 0, "hash": None, "classes": None
 def provenance(mounted: Mounted, images: Images | None, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings, seed, specimen, data, versions and device of a measurement that starts now; None: it uses no images."""
     specimen = mounted.specimen
-    names = {"flexure": version("flexure"), "torch": torch.__version__, "python": platform.python_version()}
+    names = {"flexure": _version(), "torch": torch.__version__, "python": platform.python_version()}
     return {
         "settings": {name: value for name, value in settings.items() if name != "seed"},
         "seed": settings.get("seed"),
@@ -50,6 +51,11 @@ def _data(images: Images) -> dict[str, Any]:
         "hash": content_hash(images),
         "classes": None if labels is None else len(set(labels.tolist())),
     }
+
+
+@cache
+def _version() -> str:
+    return metadata.version("flexure")
 
 
 def _device_name(device: torch.device) -> str:
