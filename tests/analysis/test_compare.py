@@ -187,6 +187,17 @@ def test_without_accuracy_the_training_says_the_error_of_the_weights_that_were_m
     assert compare([one], x="R", error="loss")["point_error"] == [1.0 if measure == "best" else 2.0]
 
 
+def test_a_training_on_corrupted_images_has_tested_on_clean_ones():
+    table = pd.DataFrame({"epoch": [1], "test_accuracy": [0.5], "test_accuracy_se": 0.01})
+    results = {"sensitivity": sensitivity({"R": 0.2}), "training": Result("training", "How?", table)}
+    one = Run("one", {"net": "VGG11", "corruption": 30.0}, {}, results)
+    for measured in (one, Run("one", one.spec, {}, {**results, "accuracy": accuracy({10.0: 0.1})})):
+        note = compare([measured], x="R").notes[0]
+        assert note == "Left out, no test error at corruption 30, at which it was trained: one."
+    for levels in ("all", 0):
+        assert compare([one], x="R", corruption=levels)["point_corruption"] == [0.0]
+
+
 def test_seeds_can_be_averaged_to_one_point_per_kind_of_network():
     runs = law(18, exponent=0.5, scatter=0.2)
     each, mean = compare(runs), compare(runs, seeds="mean")

@@ -180,15 +180,16 @@ def errors_at(run: Run, error: str, corruption: str | Sequence[float]) -> list[t
     """Test error at the wanted levels, or why there is none."""
     trained_at = float(run.spec.get("corruption") or 0.0)
     found = list(_accuracies(run.results["accuracy"], error)) if "accuracy" in run.results else []
+    clean = [(0.0, estimate) for estimate in _while_training(run, error)]
     if corruption == "trained":
-        own = [(level, estimate) for level, estimate in found if math.isclose(level, trained_at)]
-        own = own or [(trained_at, estimate) for estimate in _while_training(run, error)]
+        own = [(level, value) for level, value in found or clean if math.isclose(level, trained_at)]
+        own = own or (clean if trained_at == 0 else [])
         return own or _why_not(run, found, f"at corruption {trained_at:g}, at which it was trained")
-    if not found:
-        found = [(trained_at, estimate) for estimate in _while_training(run, error)]
-    if corruption != "all":
-        found = [(level, value) for level, value in found if any(math.isclose(level, float(c)) for c in corruption)]
-    return found or _why_not(run, found, "at the corruption asked for")
+    if corruption == "all":
+        return found or clean or _why_not(run, found, "at any corruption")
+    wanted = [float(level) for level in corruption]
+    chosen = [(level, value) for level, value in found or clean if any(math.isclose(level, own) for own in wanted)]
+    return chosen or _why_not(run, found, "at the corruption asked for")
 
 
 def _accuracies(result: Result, error: str) -> Iterator[tuple[float, Estimate]]:
@@ -199,7 +200,7 @@ def _accuracies(result: Result, error: str) -> Iterator[tuple[float, Estimate]]:
 
 
 def _while_training(run: Run, error: str) -> list[Estimate]:
-    """Test error of the weights that were measured, as the training itself found it; empty where it found none."""
+    """Test error of the weights that were measured, as the training found it on clean images; empty for none."""
     table = run.results["training"].table if "training" in run.results else pd.DataFrame()
     if "test_accuracy" not in table or not len(rows := table[table["test_accuracy"].notna()]):
         return []
