@@ -329,3 +329,12 @@ def test_an_accuracy_that_names_its_own_loss_keeps_it():
     assert asked.judged(asked.probes)["accuracy"] == {"loss": "hinge"}
     assert asked.judged({"sensitivity": {}, "accuracy": {"draws": 2}})["accuracy"] == {"loss": "squared", "draws": 2}
     assert spec(loss="hinge").judged({"accuracy": {}}) == {"accuracy": {}}
+
+
+def test_what_learnt_on_corrupted_images_is_judged_on_such_too(tmp_path):
+    asked = spec(corruption=5.0, epochs=1, probes={"accuracy": {}}, monitors={"accuracy": {"limit": 40}})
+    run = train_spec(asked, out=tmp_path / "run")
+    assert run["accuracy"]["corruption"].tolist() == [0.0, 5.0]
+    assert set(gather(tmp_path / "run", "accuracy")["corruption"]) == {0.0}  # as the trainings' own tests
+    own = {"accuracy": {"corruption": [1.0]}}
+    assert asked.asked(own) == own and spec().asked({"accuracy": {}}) == {"accuracy": {}}

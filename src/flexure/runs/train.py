@@ -211,7 +211,7 @@ def train_spec(
     """
     _alone()
     asked = () if spec.measure == "none" else check_probes(spec.probes)
-    probes = spec.judged({name: spec.probes.get(name, {}) for name in asked})
+    probes = spec.asked({name: spec.probes.get(name, {}) for name in asked})
     spec = spec.model_copy(update={"probes": probes})
     check_names(spec)
     RunFolder.check(out, spec, resume=resume)

@@ -150,6 +150,13 @@ class TrainingSpec(Fields):
             found["accuracy"] = {"loss": self.loss, **found["accuracy"]}
         return found
 
+    def asked(self, probes: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """The same for the end; accuracy is asked on clean images and, where it learnt on corrupted ones, on such."""
+        found = self.judged(probes)
+        if "accuracy" in found and self.corruption:
+            found["accuracy"] = {"corruption": [0.0, self.corruption], **found["accuracy"]}
+        return found
+
     def recipe(self) -> Recipe:
         """How to train."""
         return Recipe(
