@@ -8,6 +8,7 @@ from flexure import ecosystem
 from flexure.data.dataset import as_images
 from flexure.data.digits import digits, digits8
 from flexure.data.folder import FolderImages, part_of
+from flexure.data.groups import grouped, groups_in
 from flexure.data.hub import hub_images
 from flexure.data.idx import IDX, idx_images
 from flexure.data.manifold_shapes import SHAPES
@@ -44,6 +45,9 @@ def check_name(name: str, *, split: str = "test") -> None:
         ArgumentError: It is not, or ``split`` is neither ``"test"`` nor ``"train"``; the message holds the nearest.
         DataError: ``folder:PATH`` names a folder that does not exist.
     """
+    whole, (name, groups) = name, groups_in(name)
+    if groups and is_made(name):
+        raise ArgumentError(f"data {whole!r}: {name} is made with labels of its own, which are not grouped.")
     kind, colon, rest = name.partition(":")
     if colon and kind in ("folder", "hub") and not rest:
         raise ArgumentError(f"data {name!r}: nothing after the colon; say folder:PATH or hub:NAME.")
@@ -82,6 +86,8 @@ def load(
             ``double-helix``, ``two-cosines``, ``two-spheres`` and ``two-cycles``, points of which each is an image of
             one row (:class:`~flexure.data.Manifold`: 100 unless ``limit`` says otherwise);
             ``folder:PATH`` (class folders, or ``train`` and ``test`` folders of them); ``hub:NAME`` (Hugging Face).
+            Those that are read can be followed by groups of classes: ``mnist:groups=3+9/5+8`` has the images of 3 and
+            9 under label 0, those of 5 and 8 under label 1, and no others (:func:`flexure.data.grouped`).
         root: Where data sets lie; ``~/data`` unless given.
         limit: Images wanted: a seeded sample in which class counts differ by at most one
             (:func:`flexure.data.balanced`); an image keeps its index in the full set. None: all.
@@ -108,6 +114,10 @@ def load(
     size = as_size(image_size)
     if limit is not None and limit < 1:
         raise ArgumentError(f"limit must be at least 1; got {limit}. Leave it out to use every image.")
+    plain, groups = groups_in(name)
+    if groups:
+        whole = load(plain, root=root, seed=seed, image_size=image_size, split=split, download=download)
+        return sample(grouped(whole, groups), limit, seed=seed)
     if is_scale_detection(name):
         if size is not None:
             raise ArgumentError(

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from flexure import rng
-from flexure.data.stream import Batch, Images, distances_of, labels_of, notes_of
+from flexure.data.stream import Batch, Images, distances_of, labels_of, notes_of, own_labels_of
 from flexure.errors import ArgumentError
 
 __all__ = ["Selected", "balanced", "hold_out", "sample"]
@@ -60,7 +60,14 @@ class Selected:
         return self.base.read(self.positions[np.asarray(positions, dtype=np.int64)].tolist())
 
 
-def balanced(labels: np.ndarray | None, indices: np.ndarray, limit: int | None, *, seed: int = 0) -> np.ndarray:
+def balanced(
+    labels: np.ndarray | None,
+    indices: np.ndarray,
+    limit: int | None,
+    *,
+    within: np.ndarray | None = None,
+    seed: int = 0,
+) -> np.ndarray:
     """Positions of a seeded, class-balanced sample, increasing.
 
     Every image draws a number that depends on ``(seed, its index)`` alone. Classes take turns, each giving its image
@@ -71,6 +78,7 @@ def balanced(labels: np.ndarray | None, indices: np.ndarray, limit: int | None, 
         labels: Class indices ``(n,)``; None where they are unknown, and all images count as one class.
         indices: Index in the full set of each image ``(n,)``.
         limit: Images wanted, at least 1; None or more than there are: all of them.
+        within: Finer classes ``(n,)``, which take turns within each class in the same way.
         seed: Same seed, same sample.
 
     Raises:
@@ -83,16 +91,27 @@ def balanced(labels: np.ndarray | None, indices: np.ndarray, limit: int | None, 
         return np.arange(count)
     lots = rng.integers(1, seed=seed, purpose="sample", index=torch.as_tensor(indices))[:, 0].numpy()
     classes = np.zeros(count, dtype=np.int64) if labels is None else np.asarray(labels)
-    by_class = np.lexsort((indices, lots, classes))
+    order: tuple[np.ndarray, ...] = (indices, lots)
+    if within is not None:
+        order = (*order, _turns(np.asarray(within), order))
+    return np.sort(np.lexsort((indices, lots, _turns(classes, order)))[:limit])
+
+
+def _turns(classes: np.ndarray, order: tuple[np.ndarray, ...]) -> np.ndarray:
+    """When each image is its class's choice, the class going by ``order`` (its last key first)."""
+    by_class = np.lexsort((*order, classes))
     _, first, sizes = np.unique(classes[by_class], return_index=True, return_counts=True)
-    turn = np.empty(count, dtype=np.int64)
-    turn[by_class] = np.arange(count) - np.repeat(first, sizes)
-    return np.sort(np.lexsort((indices, lots, turn))[:limit])
+    turn = np.empty(len(classes), dtype=np.int64)
+    turn[by_class] = np.arange(len(classes)) - np.repeat(first, sizes)
+    return turn
 
 
 def sample(images: Images, limit: int | None, *, seed: int = 0) -> Images:
-    """A class-balanced sample of ``limit`` images (see :func:`balanced`); the images themselves where that is all."""
-    positions = balanced(labels_of(images), images.indices, limit, seed=seed)
+    """A class-balanced sample of ``limit`` images (see :func:`balanced`); the images themselves where that is all.
+
+    Where a label stands for several classes (:func:`flexure.data.grouped`), these are balanced, too.
+    """
+    positions = _chosen(images, limit, seed)
     return images if len(positions) == len(images) else Selected(images, positions)
 
 
@@ -112,5 +131,9 @@ def hold_out(images: Images, fraction: float = 0.2, *, seed: int = 0) -> tuple[I
     if len(images) < 2:
         raise ArgumentError(f"hold_out: {len(images)} image cannot be divided; at least 2 are needed.")
     wanted = min(max(round(fraction * len(images)), 1), len(images) - 1)
-    held = balanced(labels_of(images), images.indices, wanted, seed=seed)
+    held = _chosen(images, wanted, seed)
     return Selected(images, np.setdiff1d(np.arange(len(images)), held)), Selected(images, held)
+
+
+def _chosen(images: Images, limit: int | None, seed: int) -> np.ndarray:
+    return balanced(labels_of(images), images.indices, limit, within=own_labels_of(images)[0], seed=seed)

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-__all__ = ["Batch", "Images", "bounds_of", "distances_of", "labels_of", "notes_of", "translation_of"]
+__all__ = ["Batch", "Images", "bounds_of", "distances_of", "labels_of", "notes_of", "own_labels_of", "translation_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +55,18 @@ class Images(Protocol):
 def labels_of(images: Images) -> np.ndarray | None:
     """Labels ``(n,)`` where a set knows them without reading an image (an attribute ``labels``), else None."""
     return getattr(images, "labels", None)
+
+
+def own_labels_of(images: Images) -> tuple[np.ndarray | None, tuple[str, ...] | None]:
+    """Labels and class names as the full set has them, where others were put in their place; labels as for the above.
+
+    What stands on another set (``base``) is asked through, a part of it (``positions``) for that part.
+    """
+    base, positions = getattr(images, "base", None), getattr(images, "positions", None)
+    if base is None:
+        return labels_of(images), images.classes
+    labels, names = own_labels_of(base)
+    return (labels if labels is None or positions is None else labels[positions]), names
 
 
 def notes_of(images: Images) -> tuple[str, ...]:

@@ -155,7 +155,7 @@ def default_folder(model: str, data: str) -> Path:
     'runs/resnet18-street-signs'
     """
     network = Path(model.rpartition(":")[2]).stem
-    images = Path(data.rpartition(":")[2]).name
+    images = Path(data.partition(":groups=")[0].rpartition(":")[2]).name
     return Path("runs") / (re.sub(r"[^A-Za-z0-9._]+", "-", f"{network}-{images}").strip("-.") or "run")
 
 
