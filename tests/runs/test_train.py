@@ -19,7 +19,7 @@ from flexure.results import read
 from flexure.runs import train as train_module
 from flexure.runs.examine import IncompleteRunError
 from flexure.runs.learned import NOT_TESTED
-from flexure.runs.train import train, train_spec
+from flexure.runs.train import as_measured, train, train_spec
 from flexure.runs.training_spec import TrainingSpec
 from flexure.training import Callback, EarlyStop
 
@@ -60,6 +60,29 @@ def test_the_folder_holds_the_weights_the_history_and_what_was_measured(done):
     assert list(read(run.folder).results) == list(run.results)
     assert TrainingSpec.read(run.folder / "spec.yaml").net == "small_cnn"
     assert run.environment["finished"] >= run.environment["started"]
+
+
+def test_the_network_and_the_images_that_were_measured_are_read_again(done):
+    run, _ = done
+    network, images = as_measured(read(run.folder))
+    assert weights_hash(network.model) == run["training"].provenance["weights"]["last"]
+    assert len(images) == 20
+    again = flexure.accuracy(network, images)
+    assert again["error"][0] == run["accuracy"]["error"][0]
+    with pytest.raises(ArgumentError, match="no training in a folder"):
+        as_measured(flexure.examine(network, images, probes=["accuracy"]))
+
+
+def test_images_that_were_trained_on_can_be_measured_those_of_a_group_under_their_own_classes(tmp_path):
+    fields = {"net": "fnn", "width": 0.001, "data": "digits:groups=3+9/5+8", "loss": "squared", "num_classes": 1}
+    asked = spec(**fields, lr=0.01, measure_on="train", measure_label=1, probes={"elasticity": {}}, twin="linear")
+    run = train_spec(asked, out=tmp_path / "r")
+    found = run["elasticity"]
+    assert found["kernel"].shape == (20, 20) and set(found["labels"].tolist()) == {5, 8}
+    network, images = as_measured(run)
+    assert images.indices.tolist() == found["index"].tolist() and network.name == "fnn, linear"
+    again = flexure.elasticity(network, images)
+    assert (again["kernel"] == found["kernel"]).all()
 
 
 def test_the_table_has_a_row_per_epoch_with_an_error_beside_every_estimate(done):

@@ -1,10 +1,14 @@
 """From a spec to a network and its images: classes, channels and divisions follow from the data."""
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
+from torch import nn
 
-from flexure.runs.trainee import prepare_training
+from flexure.data import own_labels_of
+from flexure.errors import ArgumentError
+from flexure.runs.trainee import prepare_training, to_measure
 from flexure.runs.training_spec import TrainingSpec
 
 
@@ -96,3 +100,53 @@ def test_options_of_a_network_reach_it_and_its_factory():
     assert outputs(found) == 1
     assert sum(p.ndim == 4 for p in found.specimen.model.parameters()) == 2
     assert type(found.specimen.factory()) is type(found.specimen.model)
+
+
+def test_the_linear_twin_is_trained_in_its_place():
+    fields = {"net": "fnn", "width": 0.001, "loss": "squared", "num_classes": 1, "limit": 10}
+    twin, network = (prepared(**fields, **more).specimen.model for more in ({"twin": "linear"}, {}))
+    assert not [module for module in twin.modules() if isinstance(module, nn.ReLU)]
+    assert torch.equal(twin.layers.linear1.weight, network.layers.linear1.weight)
+    x = torch.randn(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    one, two = twin(x), twin(2 * x)
+    torch.testing.assert_close(two - one, one - twin(0 * x))
+    head = {"net_options": {"probabilities": True}, "twin": {"linear": {"keep": ["head"]}}}
+    with_head = prepared(**fields, **head).specimen.model
+    torch.testing.assert_close(with_head(x), one.sigmoid())
+
+
+@pytest.mark.parametrize(("twin", "words"), [
+    ("liner", r"twin: no 'liner'\. Did you mean 'linear'"),
+    ({"linear": {"kept": ["head"]}}, r"twin\.linear: no option 'kept'\. Did you mean 'keep'"),
+    ({"linear": {"keep": ["hd"]}}, "no module 'hd' to keep"),
+])  # fmt: skip
+def test_a_twin_that_there_is_not_is_refused(twin, words):
+    with pytest.raises(ArgumentError, match=words):
+        prepared(net="fnn", width=0.001, loss="squared", num_classes=1, twin=twin)
+
+
+def test_groups_of_classes_make_two_labels_and_those_of_one_are_measured_under_their_own():
+    fields = {"data": "digits:groups=3+9/5+8", "loss": "hinge", "limit": 40, "test_limit": 20, "seed": 2}
+    found = prepared(**fields)
+    assert outputs(found) == 1
+    assert np.bincount(found.images.labels).tolist() == [20, 20]
+    assert np.bincount(own_labels_of(found.images)[0])[[3, 5, 8, 9]].tolist() == [10, 10, 10, 10]
+    assert not set(found.images.indices.tolist()) & set(found.test.indices.tolist())
+
+    def measured(**more):
+        return to_measure(TrainingSpec.of({"net": "lenet5", **fields, **more}), found)
+
+    assert measured().indices.tolist() == found.test.indices.tolist()
+    seen = measured(measure_on="train", measure_label=1)
+    assert set(seen.indices.tolist()) <= set(found.images.indices.tolist())
+    assert np.bincount(seen.labels)[[5, 8]].tolist() == [10, 10] and len(seen) == 20
+    assert np.bincount(measured(measure_on="train", measure_label=1, measure_limit=6).labels)[[5, 8]].tolist() == [3, 3]
+    with pytest.raises(ArgumentError, match="no image of label 2; there are 0, 1"):
+        measured(measure_label=2)
+
+
+def test_a_folder_with_groups_keeps_its_own_test_images(tmp_path):
+    data = f"folder:{folder(tmp_path)}:groups=class2/class0+class1"
+    found = prepared(net="resnet20", data=data, width=0.25, limit=6)
+    assert (len(found.images), len(found.test), outputs(found), found.notes) == (6, 6, 2, ())
+    assert np.bincount(found.images.labels).tolist() == [3, 3]

@@ -2,9 +2,10 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial
+from types import MappingProxyType
 from typing import Any, overload
 
 import torch
@@ -18,7 +19,7 @@ from flexure.errors import ArgumentError, SpecimenError, nearest
 from flexure.models.exported import Exported
 from flexure.specimen import Specimen
 
-__all__ = ["linear_twin"]
+__all__ = ["TWINS", "LinearTwin", "linear_twin"]
 
 _MODULES = (
     nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.LeakyReLU, nn.LogSigmoid,
@@ -84,6 +85,25 @@ def linear_twin(model: Specimen | nn.Module, *, keep: str | Sequence[str] = ()) 
         return _twin(model, kept)
     factory = None if model.factory is None else partial(_fresh, model.factory, kept)
     return dataclasses.replace(model, model=_twin(model.model, kept), factory=factory, name=f"{model.name}, linear")
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearTwin:
+    """Takes a specimen's nonlinearities out of it, for files that name what is trained (see :func:`linear_twin`).
+
+    Attributes:
+        keep: Names of modules that stay as they are.
+    """
+
+    keep: tuple[str, ...] = ()
+
+    def __call__(self, specimen: Specimen) -> Specimen:
+        """The linear twin of a specimen."""
+        return linear_twin(specimen, keep=self.keep)
+
+
+TWINS: Mapping[str, Callable[..., Callable[[Specimen], Specimen]]] = MappingProxyType({"linear": LinearTwin})
+"""What can be trained in a network's place, by name."""
 
 
 def _fresh(factory: Callable[[], nn.Module], kept: tuple[str, ...]) -> nn.Module:

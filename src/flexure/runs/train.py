@@ -11,7 +11,6 @@ import torch
 from pydantic import ConfigDict, Field
 from torch import nn
 
-from flexure import data as images_of
 from flexure import distributed, models
 from flexure.bench import Mounted, choose_device, weights_hash
 from flexure.data import Images, as_images, content_hash
@@ -27,14 +26,14 @@ from flexure.runs.learned import TRAINING, as_result
 from flexure.runs.options import check_options
 from flexure.runs.request import Say, describe_network, threads
 from flexure.runs.spec import Spec
-from flexure.runs.trainee import Trainee, prepare_training
+from flexure.runs.trainee import Trainee, prepare_training, to_measure
 from flexure.runs.training_spec import TrainingSpec, check_names
 from flexure.runs.watching import foretold, monitors_of
 from flexure.specimen import Specimen
 from flexure.training import Augmentation, Callback, Recipe, SavedState, Schedule, Stop, follow
 from flexure.training.callbacks import check_callbacks
 
-__all__ = ["TrainingRecord", "train", "train_spec"]
+__all__ = ["TrainingRecord", "as_measured", "train", "train_spec"]
 
 INITIAL, LAST, BEST = "initial.safetensors", "last.safetensors", "best.safetensors"
 
@@ -302,6 +301,21 @@ class _Lesson:
         return result
 
 
+def as_measured(run: Run) -> tuple[Specimen, Images]:
+    """The network of a finished training and the images that were measured, read again from the run's folder.
+
+    Raises:
+        ArgumentError: It is no run of a training, or lies in no folder.
+        FlexureError: Weights or images are not there any more.
+    """
+    if run.folder is None or "net" not in run.spec:
+        raise ArgumentError(f"run {run.name!r}: no training in a folder, so there is no network to read again.")
+    spec = TrainingSpec.of(run.spec)
+    trainee = prepare_training(spec)
+    models.load_weights(trainee.specimen.model, run.folder / (BEST if spec.measure == "best" else LAST))
+    return trainee.specimen, to_measure(spec, trainee)
+
+
 def _measure(
     folder: RunFolder[TrainingSpec],
     spec: TrainingSpec,
@@ -313,7 +327,7 @@ def _measure(
     result: Result,
 ) -> None:
     """Ask the probes about the network as it was and as it is."""
-    specimen, images = trainee.specimen, images_of.sample(trainee.test, spec.measure_limit, seed=spec.seed)
+    specimen, images = trainee.specimen, to_measure(spec, trainee)
     if spec.measure == "best":
         models.load_weights(specimen.model, folder.path / BEST)
     fields = {"model": spec.net, "data": spec.data, "probes": spec.probes, "seed": spec.seed, "device": spec.device}

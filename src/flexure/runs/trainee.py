@@ -13,10 +13,12 @@ from flexure.data.manifolds import is_manifold, manifold_options
 from flexure.data.memory import in_memory
 from flexure.errors import ArgumentError, DataError, nearest
 from flexure.models.nets import NETS
+from flexure.models.twin import TWINS
+from flexure.runs.choices import chosen
 from flexure.runs.training_spec import TrainingSpec
 from flexure.specimen import Specimen
 
-__all__ = ["HELD_OUT", "Trainee", "check_net_options", "prepare_training"]
+__all__ = ["HELD_OUT", "Trainee", "check_net_options", "prepare_training", "to_measure"]
 
 HELD_OUT = 0.2
 """Share of the images that is tested on where a data set has no test images of its own."""
@@ -53,6 +55,18 @@ def prepare_training(spec: TrainingSpec) -> Trainee:
     return Trainee(dataclasses.replace(specimen, bounds=bounds), in_memory(train), in_memory(test), notes)
 
 
+def to_measure(spec: TrainingSpec, trainee: Trainee) -> data.Images:
+    """The images that are measured once the network is trained.
+
+    Raises:
+        ArgumentError: There is no image of the label that is asked for.
+    """
+    images = trainee.images if spec.measure_on == "train" else trainee.test
+    if spec.measure_label is not None:
+        images = data.of_label(images, spec.measure_label)
+    return data.sample(images, spec.measure_limit, seed=spec.seed)
+
+
 def check_net_options(spec: TrainingSpec) -> None:
     """Look at the options of the network before it is built.
 
@@ -86,6 +100,7 @@ def _images(spec: TrainingSpec) -> tuple[data.Images, data.Images, tuple[str, ..
 
 def _has_parts(name: str) -> bool:
     """Whether a data set has test images of its own."""
+    name, _ = data.groups_in(name)
     if name in _EMBEDDED or (is_manifold(name) and manifold_options(name).get("draw") == "authors"):
         return False
     if name.startswith("folder:"):
@@ -129,7 +144,8 @@ def _network(spec: TrainingSpec, images: data.Images) -> Specimen:
         trust=spec.trust,
         seed=spec.seed,
     )
-    return _with_options(spec, specimen) if spec.net_options else specimen
+    specimen = _with_options(spec, specimen) if spec.net_options else specimen
+    return specimen if spec.twin is None else chosen("twin", spec.twin, TWINS)(specimen)
 
 
 def _with_options(spec: TrainingSpec, specimen: Specimen) -> Specimen:

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from flexure.losses import LOSSES, PENALTIES
+from flexure.models.twin import TWINS
 from flexure.runs.choices import Choice, chosen, made
 from flexure.runs.fields import Fields
 from flexure.runs.spec import Number
@@ -27,6 +28,7 @@ _TABLES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "loss": LOSSES,
     "penalty": PENALTIES,
     "augment": AUGMENTATIONS,
+    "twin": TWINS,
 }
 _MEASURE_LIMIT = 500  # images, as many as the papers measure
 
@@ -46,6 +48,9 @@ class TrainingSpec(Fields):
     net: str = Field(description="The network: a name of ours, timm:NAME, torchvision:NAME or FILE.py:FACTORY.")
     width: PositiveFloat | None = Field(None, description="Factor on the channels of each layer of our own networks.")
     net_options: dict[str, Any] = Field(default_factory=dict, description="Further options of our own networks.")
+    twin: Choice | None = Field(
+        None, description="linear: train the network without its activation functions; keep: modules that stay."
+    )
     weights: str | None = Field(None, description="Weights file to start from; by default fresh weights.")
     num_classes: PositiveInt | None = Field(None, description="Number of outputs; by default what the labels need.")
     channels: PositiveInt | None = Field(None, description="Channels of the images; by default what they have.")
@@ -55,7 +60,9 @@ class TrainingSpec(Fields):
     image_size: PositiveInt | tuple[PositiveInt, PositiveInt] | None = Field(
         None, description="Images are brought to this size; by default to what the network is made for."
     )
-    data: str = Field(description="DATA: digits, mnist, cifar10, folder:PATH, hub:NAME, …")
+    data: str = Field(
+        description="DATA: digits, mnist, cifar10, folder:PATH, hub:NAME, …; mnist:groups=3+9/5+8 has two labels."
+    )
     root: str | None = Field(None, description="Folder in which data sets lie.")
     download: bool = Field(False, description="Fetch the data set if it is not under root.")
     trust: bool = Field(False, description="Run an exported program (.pt2), which may execute code.")
@@ -104,7 +111,11 @@ class TrainingSpec(Fields):
     measure: Literal["last", "best", "none"] = Field(
         "last", description="Weights that are measured at the end: last, best (on the test images), or none at all."
     )
-    measure_limit: PositiveInt = Field(_MEASURE_LIMIT, description="Test images that are measured.")
+    measure_on: Literal["test", "train"] = Field("test", description="Images that are measured: of the test, or seen.")
+    measure_label: NonNegativeInt | None = Field(
+        None, description="Only images of this label are measured; if it is a group of classes, under these."
+    )
+    measure_limit: PositiveInt = Field(_MEASURE_LIMIT, description="Images that are measured, at most.")
     probes: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Options of the probes asked at the end; by default those that run unasked."
     )
@@ -117,7 +128,7 @@ class TrainingSpec(Fields):
         """One augmentation need not stand in a list."""
         return [value] if isinstance(value, str | dict) else value
 
-    @field_validator("schedule", "loss", "penalty")
+    @field_validator("schedule", "loss", "penalty", "twin")
     @classmethod
     def _known(cls, value: Choice | None, about: Any) -> Choice | None:
         if value is not None:
