@@ -75,6 +75,26 @@ def test_a_network_without_the_number_does_not_void_those_of_the_others():
     assert found.words == "2 of 4 networks left out: no such number" and not without.words
 
 
+def test_how_often_one_is_ahead_of_another_has_the_exact_binomial_interval():
+    found = Finding.share([0.2] * 9 + [-0.1] * 3 + [0.0, math.nan])
+    assert (found.value, found.n) == (0.75, 12)
+    assert found.se == pytest.approx(math.sqrt(0.75 * 0.25 / 12))
+    assert (found.low, found.high) == pytest.approx((0.42814, 0.94514), abs=1e-5)  # tables of Clopper and Pearson
+    assert found.words.startswith("ahead by 0.115 ±") and "1 tie left out; 1 of 14 networks left out" in found.words
+    assert verdict(claim(value=0.5), Finding.share([0.1] * 10)) == "reproduced"
+    nothing = Finding.share([0.0, 0.0])
+    assert nothing.n == 0 and verdict(claim(value=0.5), nothing) == "undecided" and "2 ties" in nothing.words
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.95])
+def test_intervals_of_shares_cover_the_truth_in_at_least_their_share_of_cases(share):
+    covered = 0.0
+    for wins in range(19):
+        found = Finding.share([1.0] * wins + [-1.0] * (18 - wins))
+        covered += math.comb(18, wins) * share**wins * (1 - share) ** (18 - wins) * (found.low <= share <= found.high)
+    assert covered >= 0.95
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_claim_names_its_networks_and_has_a_judge(name):
     study = Study.read(name)

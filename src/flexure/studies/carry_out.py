@@ -21,7 +21,7 @@ from flexure.studies.lab import Lab
 
 __all__ = ["STUDIES", "study"]
 
-STUDIES = ("petrini_2021", "tomasini_2022")
+STUDIES = ("he_su_2020", "petrini_2021", "tomasini_2022")
 QUESTION = "Which of the paper's claims hold for the networks trained here?"
 _EMPTY = Finding(math.nan, math.nan, math.nan, math.nan, 0)
 _UNITS = {"n": "networks", "seconds": "s of wall time"}

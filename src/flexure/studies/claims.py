@@ -105,6 +105,34 @@ class Finding:
         reach = float(stats.t.ppf((1 + _LEVEL) / 2, n - 1)) * se
         return cls(value, se, value - reach, value + reach, n, words)
 
+    @classmethod
+    def share(cls, differences: Sequence[float]) -> "Finding":
+        """How often a difference is above 0, over independent networks, with the exact binomial interval.
+
+        Ties decide nothing and are left out, as in the sign test; ``words`` says how many there are, and by how much
+        the one is ahead in the mean.
+
+        >>> found = Finding.share([0.1, 0.2, 0.3, -0.1, 0.0])
+        >>> found.value, round(found.low, 3), round(found.high, 3), found.n
+        (0.75, 0.194, 0.994, 4)
+        >>> found.words
+        'ahead by 0.100 ± 0.071 in the mean of 5; 1 tie left out'
+        """
+        mean = cls.mean(differences)
+        given = np.asarray(differences, float)
+        decided = given[np.isfinite(given) & (given != 0)]
+        n, wins = len(decided), int((decided > 0).sum())
+        ties = int((given == 0).sum())
+        words = [f"ahead by {mean.value:.3f} ± {mean.se:.3f} in the mean of {mean.n}"] if mean.n else []
+        words += [f"{ties} {'tie' if ties == 1 else 'ties'} left out"] if ties else []
+        words += [mean.words] if mean.words else []
+        if not n:
+            return cls(math.nan, math.nan, math.nan, math.nan, 0, "; ".join(words))
+        interval = stats.binomtest(wins, n).proportion_ci(_LEVEL, method="exact")
+        share = wins / n
+        se = math.sqrt(share * (1 - share) / n)
+        return cls(share, se, float(interval.low), float(interval.high), n, "; ".join(words))
+
 
 @dataclass(frozen=True)
 class Study:

@@ -75,7 +75,7 @@ class Lab:
         asked = self.study.networks[name][self.mode]
         base, grid = self._placed(asked["base"]), asked["grid"]
         trained = [
-            {**run, **dict(zip(grid, values, strict=True))}
+            self._placed({**run, **dict(zip(grid, values, strict=True))})
             for run in asked["runs"]
             for values in itertools.product(*grid.values())
         ]
@@ -98,14 +98,15 @@ class Lab:
 
     def _placed(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """The fields with data and weights where they lie here."""
-        found = {**fields, **self._data(str(fields["data"]))}
+        found = {**fields, **(self._data(str(fields["data"])) if "data" in fields else {})}
         if str(weights := found.get("weights", "")).startswith(_GIVEN):
             found["weights"] = self.weights[weights.removeprefix(_GIVEN)]
         return found
 
     def _data(self, name: str) -> dict[str, str]:
         """A data set: class folders of that name under the root where there are any, else by its name."""
-        folder = self.root / name
+        plain, options = name.partition(":")[0], name.partition(":")[2]
+        folder = self.root / plain
         if (folder / "train").is_dir() and (folder / "test").is_dir():
-            return {"data": f"folder:{folder}"}
+            return {"data": f"folder:{folder}" + (f":{options}" if options else "")}
         return {"data": name, "root": str(self.root)}

@@ -7,8 +7,11 @@ import numpy as np
 import pandas as pd
 
 import flexure
-from flexure.data import Images, sample
+from flexure.data import Images, distances_of
+from flexure.errors import ArgumentError
 from flexure.results import MEASURED
+from flexure.runs.train import as_measured
+from flexure.specimen import Specimen
 from flexure.studies.claims import Finding
 
 __all__ = [
@@ -16,8 +19,10 @@ __all__ = [
     "change",
     "correlation",
     "deepest",
+    "distances",
     "fall",
     "images_of",
+    "network_of",
     "pooling_gain",
     "shuffled_share",
     "trained_here",
@@ -63,10 +68,26 @@ def shuffled_share(run: flexure.Run) -> float:
 
 
 def images_of(run: flexure.Run) -> Images:
-    """The test images on which a trained network was measured, read again."""
-    asked, seed = run.spec, run.spec["seed"]
-    tested = flexure.load(asked["data"], root=asked.get("root"), limit=asked.get("test_limit"), seed=seed)
-    return sample(tested, asked["measure_limit"], seed=seed)
+    """The images on which a trained network was measured, read again."""
+    return as_measured(run)[1]
+
+
+def network_of(run: flexure.Run) -> Specimen:
+    """A network that was trained, as it was measured."""
+    return as_measured(run)[0]
+
+
+def distances(run: flexure.Run) -> np.ndarray:
+    """Distances ``(n, n)`` between the points on which a network was measured, along what they lie on.
+
+    Raises:
+        ArgumentError: They lie on nothing that is known.
+    """
+    images = images_of(run)
+    found = distances_of(images)
+    if found is None:
+        raise ArgumentError(f"{images.name}: images know no distances; points of a synthetic set do.")
+    return found
 
 
 def pooling_gain(run: flexure.Run) -> float:
