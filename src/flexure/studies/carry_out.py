@@ -45,7 +45,7 @@ def study(
     and called again.
 
     Args:
-        name: ``"tomasini_2022"`` or ``"petrini_2021"``.
+        name: ``"he_su_2020"``, ``"petrini_2021"`` or ``"tomasini_2022"``.
         full: The paper's sizes (many hours on a GPU) instead of small networks on parts of the data.
         claims: Names of the claims to judge; none: all.
         root: Where data sets lie, as for :func:`flexure.load`; a folder ``cifar10`` of class folders in ``train`` and

@@ -12,7 +12,18 @@ from scipy import stats
 
 from flexure.errors import ArgumentError, nearest
 
-__all__ = ["DIFFERS", "NOT_TRIED", "REPRODUCED", "UNDECIDED", "Claim", "Finding", "Study", "expectation", "verdict"]
+__all__ = [
+    "DIFFERS",
+    "NOT_TRIED",
+    "REPRODUCED",
+    "UNDECIDED",
+    "Claim",
+    "Finding",
+    "Study",
+    "expectation",
+    "is_about",
+    "verdict",
+]
 
 REPRODUCED, DIFFERS, UNDECIDED, NOT_TRIED = "reproduced", "differs", "undecided", "not tried"
 _RULES = ("above", "below", "within")
@@ -52,16 +63,39 @@ class Claim:
             raise ArgumentError(f"claim {self.name!r}: rule {self.rule!r} does not go with value {self.value!r}.")
 
     def uses(self, fields: Mapping[str, Any]) -> bool:
-        """Whether it is about the network with these fields; ``nets``, ``kernel`` and ``stride`` in its settings say.
+        """Whether it is about the network with these fields, as its settings say (:func:`is_about`).
+
+        A claim that one way is ``better`` than another, ``worse`` one is about the networks of both.
 
         >>> claim = Claim("a", "Fig. 3", "It falls.", "slope", "below", 0.0, "nets", {"nets": ["lenet", "vgg11"]})
         >>> claim.uses({"net": "lenet"}), claim.uses({"net": "alexnet"})
         (True, False)
         """
-        nets, options = self.settings.get("nets"), fields.get("net_options", {})
-        filters = {"kernel": options.get("kernel"), "stride": options.get("strides")}
-        is_named = nets is None or fields.get("net") in nets
-        return is_named and all(self.settings.get(name, found) == found for name, found in filters.items())
+        sides = [self.settings[name] for name in ("better", "worse") if name in self.settings]
+        return any(is_about(side, fields) for side in sides or [self.settings])
+
+
+def is_about(settings: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
+    """Whether settings mean the network with these fields.
+
+    They may name the networks (``nets``) or one (``net``, which then is no linear twin and not trained by binary
+    cross-entropy unless they say so), ``linear`` or ``bce``, and the ``kernel`` and ``stride`` of its filters.
+
+    >>> twin = {"net": "fnn", "twin": "linear"}
+    >>> is_about({"net": "fnn", "linear": True}, twin), is_about({"net": "fnn"}, twin), is_about({}, twin)
+    (True, False, True)
+    """
+    options, usual = fields.get("net_options") or {}, {"linear": False, "bce": False}
+    found = {
+        "net": fields.get("net"),
+        "linear": fields.get("twin") is not None,
+        "bce": "binary_cross_entropy" in fields.get("loss", ""),
+        "kernel": options.get("kernel"),
+        "stride": options.get("strides"),
+    }
+    wanted = {**usual, **settings} if "net" in settings else settings
+    is_named = "nets" not in settings or found["net"] in settings["nets"]
+    return is_named and all(wanted.get(name, value) == value for name, value in found.items())
 
 
 @dataclass(frozen=True)

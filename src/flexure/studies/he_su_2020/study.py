@@ -8,45 +8,38 @@ import pandas as pd
 from flexure import Run
 from flexure.analysis.distance import against_distance
 from flexure.studies import Study, clustered, measured
-from flexure.studies.claims import Finding
+from flexure.studies.claims import Finding, is_about
 
 __all__ = ["JUDGES", "accuracies"]
 
-_ALL = (
-    ("fnn", False, False, "pixels"),
-    ("fnn", False, False, "pca"),
-    ("fnn", True, False, "relative"),
-    ("fnn", True, False, "kernel"),
-    ("fnn", True, True, "relative"),
-    ("fnn", True, True, "kernel"),
-    ("fnn", False, False, "relative"),
-    ("fnn", False, False, "kernel"),
-    ("fnn", False, True, "relative"),
-    ("fnn", False, True, "kernel"),
-    ("mnist_cnn", False, False, "relative"),
-    ("mnist_cnn", False, False, "kernel"),
-    ("fnn_skip", False, False, "relative"),
-    ("fnn_skip", False, False, "kernel"),
-    ("mnist_cnn", False, False, "autoencoder"),
-    ("mnist_cnn", False, False, "features"),
+_BOTH = ("relative", "kernel")
+_TABLE: Sequence[tuple[Mapping[str, Any], Sequence[str]]] = (
+    ({"net": "fnn"}, ("pixels", "pca")),
+    ({"net": "fnn", "linear": True}, _BOTH),
+    ({"net": "fnn", "linear": True, "bce": True}, _BOTH),
+    ({"net": "fnn"}, _BOTH),
+    ({"net": "fnn", "bce": True}, _BOTH),
+    ({"net": "mnist_cnn"}, _BOTH),
+    ({"net": "fnn_skip"}, _BOTH),
+    ({"net": "mnist_cnn"}, ("autoencoder", "features")),
 )
 
 
 def accuracies(runs: Sequence[Run]) -> pd.DataFrame:
     """The paper's table: accuracy of clustering by pair (mean over seeds) of every network and method there is."""
     rows = {}
-    for net, linear, bce, by in _ALL:
-        found = [(run, clustered.accuracy(run, by)) for run in runs if _kind(run) == (net, linear, bce)]
-        if found:
-            loss, twin = "cross-entropy" if bce else "squared", "linear" if linear else "ReLU"
-            pairs = pd.Series([value for _, value in found]).groupby([_pair(run) for run, _ in found], sort=False)
-            rows[f"{net} {twin} {loss} {by}"] = pairs.mean()
+    for kind, methods in _TABLE:
+        for by in methods:
+            found = pd.Series(_scores(runs, {**kind, "by": by}), dtype=float)
+            if len(found):
+                rows[" ".join([*(f"{name}={value}" for name, value in kind.items()), by])] = found.groupby(
+                    level=0
+                ).mean()
     return pd.DataFrame(rows).T
 
 
 def _correlation(runs: Sequence[Run], settings: Mapping[str, Any]) -> Finding:
-    similarity, linear = settings["similarity"], settings["linear"]
-    return Finding.mean([_pearson(run, similarity) for run in runs if _is_linear(run) == linear])
+    return Finding.mean([_pearson(run, settings["similarity"]) for run in runs])
 
 
 def _contrast(runs: Sequence[Run], settings: Mapping[str, Any]) -> Finding:
@@ -77,14 +70,8 @@ def _gains(runs: Sequence[Run], settings: Mapping[str, Any]) -> list[float]:
 
 def _scores(runs: Sequence[Run], asked: Mapping[str, Any]) -> dict[tuple[str, int], float]:
     """Accuracy of clustering by pair of classes and seed."""
-    kind = asked["net"], asked.get("linear", False), asked.get("bce", False)
-    chosen = [run for run in runs if _kind(run) == kind]
+    chosen = [run for run in runs if is_about(asked, run.spec)]
     return {(_pair(run), run.spec["seed"]): clustered.accuracy(run, asked["by"]) for run in chosen}
-
-
-def _kind(run: Run) -> tuple[str, bool, bool]:
-    """Network, whether it is a linear twin, and whether it was trained by cross-entropy."""
-    return run.spec["net"], _is_linear(run), run.spec["loss"] != "squared"
 
 
 def _is_linear(run: Run) -> bool:
