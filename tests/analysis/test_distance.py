@@ -79,6 +79,52 @@ def test_medians_fall_from_near_to_far():
     assert (np.diff(found["bin_distance"]) > 0).all()
 
 
+def test_what_decays_exponentially_has_its_length_and_only_falls():
+    far = points_on_a_line(60)
+    found = against_distance(result(0.3 + 0.7 * np.exp(-far / 0.25)), far, similarity="relative", bins=8)
+    row = found.to_frame().iloc[0]
+    assert row["decay_length"] == pytest.approx(0.25, rel=1e-3) and row["decay_length_se"] < 0.01
+    assert row["monotonicity"] == 1 and row["monotonicity_se"] == pytest.approx(0)
+    whole = against_distance(result(np.exp(-far / 0.25)), far, similarity="relative", bins=60).to_frame().iloc[0]
+    assert whole["half_distance"] == pytest.approx(0.25 * np.log(2), rel=0.02)
+
+
+@pytest.mark.parametrize("values", [lambda d: 1 - d, lambda d: d, lambda d: np.exp(d), lambda d: np.ones_like(d)])
+def test_what_does_not_level_off_has_no_decay_length(values):
+    far = points_on_a_line(60)
+    row = against_distance(result(values(far)), far, similarity="relative").to_frame().iloc[0]
+    assert np.isnan(row["decay_length"]) and np.isnan(row["decay_length_se"])
+
+
+def test_monotonicity_is_the_falling_part_of_all_the_medians_move():
+    far = points_on_a_line(60)
+    ends = np.quantile(far[~np.eye(60, dtype=bool)], [0.25, 0.5, 0.75])
+    steps = np.array([1.0, 0.4, 0.6, 0.5])[np.searchsorted(ends, far)]
+    row = against_distance(result(steps), far, similarity="relative", bins=4).to_frame().iloc[0]
+    assert row["monotonicity"] == pytest.approx(0.7 / 0.9)
+    assert against_distance(result(far), far, similarity="relative")["monotonicity"][0] == 0
+
+
+def test_medians_have_errors_over_points_and_the_pairs_to_be_drawn_are_of_the_matrix():
+    medians, errors = [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        own, far = rng.normal(0, 0.3, 30), points_on_a_line(30, seed)
+        found = against_distance(result(own[:, None] + own + 0 * far), far, similarity="relative", bins=3)
+        medians.append(found["bin_median"][0])
+        errors.append(found["bin_median_se"][0])
+    assert np.all((np.mean(errors, 0) / np.std(medians, 0) > 0.6) & (np.mean(errors, 0) / np.std(medians, 0) < 1.6))
+    far = points_on_a_line(80)
+    found = against_distance(result(1 - far), far, similarity="relative")
+    assert len(found["pair_distance"]) == 3000 and (np.diff(found["pair_distance"]) >= 0).all()
+    assert np.allclose(found["pair_similarity"][0], 1 - found["pair_distance"])
+
+
+def test_the_similarities_that_a_result_has_are_taken_unasked():
+    far = points_on_a_line()
+    assert against_distance(result(1 - far), far)["similarity"].tolist() == ["relative"]
+
+
 def test_alike_similarities_have_no_correlation():
     far = points_on_a_line()
     found = against_distance(result(np.ones_like(far)), far, similarity="relative").to_frame().iloc[0]

@@ -1,0 +1,49 @@
+"""What analyses of similarities share: correlations over pairs of points, with errors over points."""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.stats import rankdata
+
+__all__ = ["correlation", "correlations", "errors_over_points"]
+
+_GROUPS = 20  # of points that are left out together
+
+
+def correlation(one: np.ndarray, two: np.ndarray) -> float:
+    """Pearson's correlation; NaN where either does not vary.
+
+    >>> correlation(np.array([1.0, 2.0, 3.0]), np.array([5.0, 3.0, 1.0]))
+    -1.0
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        one, two = one - one.mean(), two - two.mean()
+        return float((one * two).sum() / np.sqrt((one**2).sum() * (two**2).sum()))
+
+
+def correlations(one: np.ndarray, two: np.ndarray) -> tuple[float, float]:
+    """Pearson's, and Spearman's, which is that of the ranks."""
+    return correlation(one, two), correlation(rankdata(one), rankdata(two))
+
+
+def errors_over_points(n: int, estimate: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Standard errors of estimates from all pairs of n points: a jackknife that leaves out points with all their pairs.
+
+    Args:
+        n: Points.
+        estimate: From the points that stay ``(n,)``, true or false, to the estimates ``(k,)``.
+
+    Returns:
+        Errors ``(k,)``, from 20 groups of points, each left out in turn; of estimates that are not finite without some
+        group, from the others.
+    """
+    count = min(n, _GROUPS)
+    groups = np.arange(n) % count
+    without = np.array([estimate(groups != group) for group in range(count)])
+    return np.array([_jackknife(column) for column in without.T])
+
+
+def _jackknife(values: np.ndarray) -> float:
+    values = values[np.isfinite(values)]
+    n = len(values)
+    return float(np.sqrt((n - 1) / n * ((values - values.mean()) ** 2).sum())) if n > 1 else float("nan")
