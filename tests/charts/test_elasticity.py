@@ -1,6 +1,7 @@
 """The matrix of similarities, by class and in blocks, and the shares of the layers, as drawn from a result alone."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -152,3 +153,22 @@ def test_a_matrix_that_is_not_there_is_refused_with_those_that_are():
 def test_an_unknown_quantity_is_refused():
     with pytest.raises(ArgumentError, match=r"y='cosin' cannot be drawn.*cosine"):
         chart(elasticity(), y="cosin")
+
+
+def test_where_no_class_is_known_the_images_stand_in_the_order_of_their_clusters():
+    result = elasticity(12, classes=None)
+    apart = replace(result, arrays={**result.arrays, "cluster": np.arange(12) % 2})
+    drawn = chart(apart).to_dict()
+    assert "ordered by cluster" in drawn["title"]["subtitle"][1]
+    assert drawn["layer"][0]["encoding"]["y"]["axis"]["title"] == "cluster of the image stepped on"
+    known = elasticity(12)
+    told = replace(known, arrays={**known.arrays, "cluster": np.arange(12) % 2})
+    assert "ordered by class" in chart(told).to_dict()["title"]["subtitle"][1]
+
+
+def test_other_images_that_are_watched_stand_in_the_order_of_their_own_classes():
+    result = elasticity(12, others=5)
+    told = replace(result, arrays={**result.arrays, "point_labels": np.array([1, 0, 1, 0, 1])})
+    drawn = chart(told).to_dict()
+    assert "(5 others, by class)" in drawn["title"]["subtitle"][1]
+    assert drawn["layer"][0]["encoding"]["x"]["axis"]["title"] == "class of the image watched"

@@ -3,7 +3,19 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flexure.charts import accuracy, compare, elasticity, filters, monitor, phase_diagram, sensitivity, theory, training
+from flexure.charts import (
+    accuracy,
+    class_sensitivity,
+    compare,
+    distance,
+    elasticity,
+    filters,
+    monitor,
+    phase_diagram,
+    sensitivity,
+    theory,
+    training,
+)
 from flexure.errors import ArgumentError, nearest
 from flexure.results import Result
 
@@ -14,6 +26,8 @@ DRAWN: dict[str, Callable[..., Any]] = {
     "accuracy": accuracy.draw,
     "filters": filters.draw,
     "elasticity": elasticity.draw,
+    "class_sensitivity": class_sensitivity.draw,
+    "against_distance": distance.draw,
     "phase_diagram": phase_diagram.draw,
     "compare": compare.draw,
     **dict.fromkeys(monitor.KINDS, monitor.draw),

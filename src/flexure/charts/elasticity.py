@@ -1,6 +1,5 @@
 """How far a step on each image moves the prediction on every other, as a matrix; and what part layers have in it."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,6 +11,7 @@ import numpy as np
 from flexure.charts.asked import asked
 from flexure.charts.records import column, distinct
 from flexure.charts.scales import Z95
+from flexure.charts.shades import end_of, shades
 from flexure.charts.theme import INK, color_scale, configured, legend_of, stacked
 from flexure.errors import ArgumentError
 from flexure.results import MEASURED, Result
@@ -44,10 +44,7 @@ LAYERS = "share"
 _MATRICES = ("cosine", "relative_signed", "kernel", "relative")  # the first that is there is drawn
 _MOST = 100  # rows and columns that are drawn
 _OVERLAP = 0.3  # of neighbors, as a share of their size
-_BEYOND = 0.01  # share of the blocks that colors may leave undistinguished
 _WIDTH, _SIZE, _HEIGHT = 640, 480, 300
-_SIGNED = ["#083d63", "#0072b2", "#7fb4d6", "#f7f7f5", "#f0a878", "#d55e00", "#7a2c00"]
-_UNSIGNED = _SIGNED[3:]
 
 Rows = list[dict[str, Any]]
 
@@ -57,9 +54,10 @@ def draw(
 ) -> Any:
     """How far does a step on each image move the prediction on every other, and through which layers?
 
-    A matrix has a row for each image that was stepped on and a column for each that was watched, ordered by class;
-    more than 100 are drawn as blocks of images of one class, each the mean over its pairs of different images. Signed
-    quantities have colors that part at 0. There is a panel per result, all with the same colors for the same values.
+    A matrix has a row for each image that was stepped on and a column for each that was watched, ordered by class, or
+    where none is known by what stands in an array ``cluster``; more than 100 are drawn as blocks of images of one
+    class, each the mean over its pairs of different images. Signed quantities have colors that part at 0. There is a
+    panel per result, all with the same colors for the same values.
 
     Args:
         results: Results of ``elasticity``.
@@ -103,29 +101,31 @@ class _Side:
         starts: Where each block begins in that order.
         names: Of the blocks.
         classes: First and last place of each class and its name; empty where there are none.
+        group: What the classes are: classes or clusters.
     """
 
     order: np.ndarray
     starts: np.ndarray
     names: list[str]
     classes: list[tuple[int, int, str]]
+    group: str
 
     @classmethod
-    def of(cls, n: int, labels: np.ndarray | None, index: np.ndarray | None) -> "_Side":
-        """The images, by class where that is known, in at most so many blocks as are drawn."""
+    def of(cls, n: int, labels: np.ndarray | None, index: np.ndarray | None, group: str = "class") -> "_Side":
+        """The images, by class or cluster where that is known, in at most so many blocks as are drawn."""
         known = np.zeros(n, dtype=int) if labels is None or len(np.unique(labels)) > _MOST // 2 else labels
         order = np.argsort(known, kind="stable")
         edges = [0, *(np.flatnonzero(np.diff(known[order])) + 1).tolist(), n]
         starts = [start for low, high in pairwise(edges) for start in _starts(low, high, n)]
         is_told = labels is known
-        classes = [(low, high, f"class {known[order[low]]}") for low, high in pairwise(edges)] if is_told else []
+        classes = [(low, high, f"{group} {known[order[low]]}") for low, high in pairwise(edges)] if is_told else []
         named = order if index is None else index[order]
         names = [
-            (f"class {known[order[low]]}, " if is_told else "")
+            (f"{group} {known[order[low]]}, " if is_told else "")
             + (f"image {named[low]}" if high - low == 1 else f"{high - low} images")
             for low, high in pairwise([*starts, n])
         ]
-        return cls(order, np.array(starts), names, classes)
+        return cls(order, np.array(starts), names, classes, group)
 
     @property
     def ends(self) -> np.ndarray:
@@ -143,8 +143,8 @@ def _matrices(results: Sequence[Result], labels: Sequence[str], name: str, legen
     """A matrix for each result, all with the same colors for the same values."""
     sides = [_sides(result, label, name) for result, label in zip(results, labels, strict=False)]
     blocks = [_blocks(result, name, *both) for result, both in zip(results, sides, strict=True)]
-    end = _end([off for result, values in zip(results, blocks, strict=True) for off in _off_diagonal(result, values)])
-    color = _color(name, end, legend)
+    end = end_of([off for result, values in zip(results, blocks, strict=True) for off in _off_diagonal(result, values)])
+    color = shades(name.replace("_", ", "), end, is_signed=name != "relative", legend=legend)
     suffixes = [f": {label}" if len(results) > 1 else "" for label in labels]
     return [
         _matrix(name, suffix, color, values, *both, _remarks(result, values, end, *both))
@@ -157,9 +157,16 @@ def _sides(result: Result, label: str, name: str) -> tuple[_Side, _Side]:
         there = ", ".join(known for known in _MATRICES if known in result.arrays) or "none"
         raise ArgumentError(f"chart of elasticity: {label} holds no matrix {name!r}; it has: {there}.")
     n, m = result[name].shape
-    labels, index = (result.arrays.get(about) for about in ("labels", "index"))
-    rows = _Side.of(n, labels, index)
-    return rows, rows if _is_own(result, n, m) else _Side.of(m, None, None)
+    rows = _Side.of(n, *_order_of(result, ""))
+    return rows, rows if _is_own(result, n, m) else _Side.of(m, *_order_of(result, "point_"))
+
+
+def _order_of(result: Result, prefix: str) -> tuple[np.ndarray | None, np.ndarray | None, str]:
+    """Classes of the images, or where none is known their clusters, their indices, and which of both it is."""
+    labels, index = (result.arrays.get(f"{prefix}{about}") for about in ("labels", "index"))
+    if not prefix and "cluster" in result.arrays and (labels is None or not (labels >= 0).any()):
+        return result["cluster"], index, "cluster"
+    return labels, index, "class"
 
 
 def _is_own(result: Result, n: int, m: int) -> bool:
@@ -189,28 +196,10 @@ def _off_diagonal(result: Result, values: np.ndarray) -> np.ndarray:
     return off if len(off) else np.abs(values[np.isfinite(values)])
 
 
-def _end(sizes: Sequence[float]) -> float:
-    """Where the colors end: beyond nearly all values, at two digits."""
-    end = float(np.quantile(sizes, 1 - _BEYOND)) if len(sizes) else 1.0
-    if not end > 0:
-        return 1.0
-    step = 10.0 ** (math.floor(math.log10(end)) - 1)
-    return float(f"{math.ceil(end / step - 1e-9) * step:.2g}")
-
-
-def _color(name: str, end: float, legend: bool) -> alt.Color:
-    is_signed = name != "relative"
-    ends, colors = ([-end, end], _SIGNED) if is_signed else ([0.0, end], _UNSIGNED)
-    stops = np.linspace(ends[0], ends[1], len(colors)).tolist()
-    scale = alt.Scale(domain=stops, range=colors, interpolate="rgb", clamp=True)
-    ticks = [-end, 0, end] if is_signed else [0, end]
-    look = alt.Legend(title=name.replace("_", ", "), format=".2~g", gradientLength=200, values=ticks, type="gradient")
-    return alt.Color("value:Q", scale=scale, legend=look if legend else None)
-
-
 def _remarks(result: Result, values: np.ndarray, end: float, rows: _Side, columns: _Side) -> list[str]:
-    order = "ordered by class" if rows.classes else "in the order of the images"
-    watched = "" if rows is columns else f" ({len(columns.order)} others, in their own order)"
+    order = f"ordered by {rows.group}" if rows.classes else "in the order of the images"
+    own = f"by {columns.group}" if columns.classes else "in their own order"
+    watched = "" if rows is columns else f" ({len(columns.order)} others, {own})"
     found, more = [f"A row for each image stepped on, a column for each one watched{watched}; {order}."], []
     if len(rows.starts) < len(rows.order) or len(columns.starts) < len(columns.order):
         less = ", images with themselves left out" if rows is columns else ""
@@ -271,8 +260,12 @@ def _axis(side: _Side, title: str, is_upright: bool) -> dict[str, Any]:
     n = len(side.order)
     look: dict[str, Any] = {"title": f"image {title}", "grid": False, "domain": False, "ticks": False}
     if side.classes:
-        names = {f"{(low + high) / 2:g}": name.removeprefix("class ") for low, high, name in side.classes}
-        look |= {"title": f"class of the image {title}", "values": [float(at) for at in names], "labelOverlap": True}
+        names = {f"{(low + high) / 2:g}": name.removeprefix(f"{side.group} ") for low, high, name in side.classes}
+        look |= {
+            "title": f"{side.group} of the image {title}",
+            "values": [float(at) for at in names],
+            "labelOverlap": True,
+        }
         look |= {"labelExpr": f"{names!r}[format(datum.value, '~g')]"}
     else:
         look |= {"labels": False}

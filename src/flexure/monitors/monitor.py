@@ -28,6 +28,7 @@ __all__ = ["Monitor"]
 
 _COMMON = ("seed", "batch_size", "device", "dtype")
 _PRIVATE = ("progress", "checkpoint")
+_OF_IMAGES = ("sample_", "distance")  # arrays that are the same at every step begin so
 
 
 class Monitor(Watch):
@@ -48,7 +49,7 @@ class Monitor(Watch):
 
     Each measurement is a complete result in ``<out>/monitors/<probe>/<step>.parquet`` from the moment it is made, so a
     training that is killed keeps them. Called again for a step that lies there with the same settings and weights, the
-    step is not measured again. Sample images are left out: they are the same at every step.
+    step is not measured again. Sample images and distances are left out: they are the same at every step.
 
     A folder is for one training. One that goes on behind steps that lie there continues them (in anyone's loop: one
     whose first call is later than step 1); one that starts there with other weights is refused, and one that starts
@@ -163,7 +164,7 @@ class Monitor(Watch):
         table = found.to_frame()
         table.insert(0, "step", step)
         table.insert(1, "epoch", math.nan if epoch is None else float(epoch))
-        arrays = {name: value for name, value in found.arrays.items() if not name.startswith("sample_")}
+        arrays = {name: value for name, value in found.arrays.items() if not name.startswith(_OF_IMAGES)}
         about["seconds"] = round(time.perf_counter() - began, 3)
         return replace(found, table=table, arrays=arrays, provenance={**found.provenance, "monitor": about})
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import flexure
+from flexure.probes.elasticity.distances import euclidean
 from flexure.probes.elasticity.neighbors import neighbors
 
 UNKNOWN = -np.ones(9, dtype=int)
@@ -82,3 +83,26 @@ def test_points_that_are_no_pictures_are_not_shown():
     torch.manual_seed(0)
     flat = flexure.elasticity(nn.Sequential(nn.Flatten(), nn.Linear(3, 1)), torch.rand(8, 3, 1, 1))
     assert not [name for name in flat.arrays if name.startswith("sample_")]
+
+
+def test_distances_are_those_of_the_images_as_given_and_other_images_keep_their_classes():
+    x, y = torch.rand(5, 1, 2, 2, dtype=torch.float64), torch.tensor([0, 1, 0, 1, 1])
+    to = torch.rand(3, 1, 2, 2, dtype=torch.float64), torch.tensor([2, 0, 1])
+    network = flexure.Specimen(nn.Sequential(nn.Flatten(), nn.Linear(4, 1)).double(), normalize=(0.5, 0.1))
+    own = flexure.elasticity(network, (x, y))
+    expected = np.linalg.norm(x.flatten(1).numpy()[:, None] - x.flatten(1).numpy(), axis=2)
+    np.testing.assert_allclose(own["distance"], expected, atol=1e-6)
+    assert "point_labels" not in own.arrays
+    found = flexure.elasticity(network, (x, y), points=to)
+    expected = np.linalg.norm(x.flatten(1).numpy()[:, None] - to[0].flatten(1).numpy(), axis=2)
+    np.testing.assert_allclose(found["distance"], expected, atol=1e-6)
+    assert found["point_labels"].tolist() == [2, 0, 1] and found["point_index"].tolist() == [0, 1, 2]
+
+
+def test_of_too_many_pairs_no_distances_are_kept(monkeypatch):
+    assert euclidean(torch.zeros(2001, 1), torch.zeros(2000, 1)) is None
+    assert euclidean(torch.zeros(2, 3), torch.zeros(2, 4)) is None
+    one = torch.rand(50, 7)
+    whole = euclidean(one, one)
+    monkeypatch.setattr("flexure.probes.elasticity.distances._NUMBERS", 100)
+    assert torch.allclose(euclidean(one, one), whole, atol=1e-5)

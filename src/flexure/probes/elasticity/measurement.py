@@ -13,6 +13,7 @@ from flexure.data import Images, usable_batch
 from flexure.errors import ArgumentError, DataError, SpecimenError
 from flexure.formulas.similarities import cosine, relative
 from flexure.losses import Loss, Squared, as_loss
+from flexure.probes.elasticity.distances import euclidean
 from flexure.probes.elasticity.doubts import Doubts
 from flexure.probes.elasticity.exact import Moves, OneOutput, by_loop, by_rank_one, cheaper
 from flexure.probes.elasticity.limit import Kernel
@@ -54,7 +55,7 @@ class Measurement:
         tangent: Its gradients.
         x, y, index: Normalized images to step on, labels, indices in the full set.
         to: Normalized images that are watched, where they are others.
-        to_index: Indices of those that are watched.
+        to_y, to_index: Labels and indices of those that are watched.
         outputs: Outputs of the network.
         notes: Images that could not be used.
     """
@@ -66,6 +67,7 @@ class Measurement:
     y: torch.Tensor
     index: torch.Tensor
     to: torch.Tensor | None
+    to_y: torch.Tensor
     to_index: torch.Tensor
     outputs: int
     notes: tuple[str, ...]
@@ -76,9 +78,9 @@ class Measurement:
         x, y, index, notes = _all(images, mounted)
         if len(x) < 2:
             raise DataError(f"{images.name}: {len(x)} usable images; an image needs at least one other to move.")
-        to, to_index, more = None, index, ()
+        to, to_y, to_index, more = None, y, index, ()
         if others is not None:
-            to, _, to_index, more = _all(others, mounted)
+            to, to_y, to_index, more = _all(others, mounted)
             if not len(to):
                 raise DataError(f"{others.name}: none of the points can be watched. {' '.join(more)}")
             mounted.forward(to[:1])
@@ -88,7 +90,7 @@ class Measurement:
             raise SpecimenError(
                 f"{mounted.specimen.name}: no output {settings.output}; it has {outputs}, numbered from 0."
             )
-        return cls(mounted, settings, Tangent.of(mounted, x), x, y, index, to, to_index, outputs, (*notes, *more))
+        return cls(mounted, settings, Tangent.of(mounted, x), x, y, index, to, to_y, to_index, outputs, (*notes, *more))
 
     def limit(self, progress: Progress | None) -> Found:
         """The tangent kernel."""
@@ -269,7 +271,13 @@ class Measurement:
         return y if (y >= 0).all() else None
 
     def _about(self) -> dict[str, np.ndarray]:
-        return {"labels": self.y.cpu().numpy(), "index": self.index.cpu().numpy()}
+        """What is known of the images whatever the network is."""
+        plain = {"labels": self.y, "index": self.index}
+        if self.to is not None:
+            plain |= {"point_labels": self.to_y, "point_index": self.to_index}
+        far = euclidean(self.mounted.raw(self.x), self.mounted.raw(self.x if self.to is None else self.to))
+        plain |= {} if far is None else {"distance": far}
+        return {name: values.cpu().numpy() for name, values in plain.items()}
 
     def _samples(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """A few images with those most and least like them; nothing where they are no pictures of one size."""

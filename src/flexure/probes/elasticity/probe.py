@@ -93,10 +93,11 @@ def elasticity(
         layer need ``per_layer=True``.
 
         Arrays, float64, rows stepped on, columns watched: ``kernel (n, m)``, ``relative`` (unsigned),
-        ``relative_signed``, ``cosine``; ``labels (n,)``, ``index (n,)``. For the first image of each of up to 6
-        classes, the image, its 3 nearest by cosine (where that is not defined, by ``relative_signed``) and its 3
-        farthest: ``sample_image (rows, 7, C, H, W)`` as given, ``sample_place`` in the matrices and ``sample_index``
-        ``(rows, 7)``.
+        ``relative_signed``, ``cosine``; ``labels (n,)``, ``index (n,)``, of ``points`` also ``point_labels`` and
+        ``point_index (m,)``; ``distance (n, m)``, Euclidean between the images as given, float32, of up to 4,000,000
+        pairs. For the first image of each of up to 6 classes, the image, its 3 nearest by cosine (where that is not
+        defined, by ``relative_signed``) and its 3 farthest: ``sample_image (rows, 7, C, H, W)`` as given,
+        ``sample_place`` in the matrices and ``sample_index`` ``(rows, 7)``.
 
         ``provenance["diagnostics"]`` of finite steps: ``linearity`` (the largest share of a residual that a step takes
         away, :math:`2 \eta K_{ii}` for squared loss; small where the step is as good as the limit), ``rounding`` (how

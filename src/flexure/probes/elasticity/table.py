@@ -19,6 +19,7 @@ UNITS = {
     **{f"{name}{end}": unit for name, unit in (("same_class", "cosine"), ("ratio", "fraction")) for end in ("", "_se")},
     "n": "images",
     "sample_image": "pixel value",
+    "distance": "Euclidean, pixel values",
 }
 _PAIRS = ("relative_mean", "cosine_mean", "same_class", "ratio")
 
