@@ -158,17 +158,17 @@ def test_an_unknown_quantity_is_refused():
 def test_where_no_class_is_known_the_images_stand_in_the_order_of_their_clusters():
     result = elasticity(12, classes=None)
     apart = replace(result, arrays={**result.arrays, "cluster": np.arange(12) % 2})
-    drawn = chart(apart).to_dict()
+    drawn = chart(apart, y="cosine").to_dict()
     assert "ordered by cluster" in drawn["title"]["subtitle"][1]
     assert drawn["layer"][0]["encoding"]["y"]["axis"]["title"] == "cluster of the image stepped on"
     known = elasticity(12)
     told = replace(known, arrays={**known.arrays, "cluster": np.arange(12) % 2})
-    assert "ordered by class" in chart(told).to_dict()["title"]["subtitle"][1]
+    assert "ordered by class" in chart(told, y="cosine").to_dict()["title"]["subtitle"][1]
 
 
 def test_other_images_that_are_watched_stand_in_the_order_of_their_own_classes():
     result = elasticity(12, others=5)
     told = replace(result, arrays={**result.arrays, "point_labels": np.array([1, 0, 1, 0, 1])})
-    drawn = chart(told).to_dict()
+    drawn = chart(told, y="cosine").to_dict()
     assert "(5 others, by class)" in drawn["title"]["subtitle"][1]
     assert drawn["layer"][0]["encoding"]["x"]["axis"]["title"] == "class of the image watched"

@@ -7,7 +7,8 @@ import pytest
 from charts.elasticities import elasticity, run
 from page.reading import NASTY, data_in, elements_of, page_of, words_of
 
-from flexure.results import Result
+from flexure.analysis.cluster import cluster
+from flexure.results import Result, Run
 
 
 def test_the_answer_is_how_far_others_are_moved_with_its_interval(tmp_path):
@@ -127,28 +128,12 @@ def test_strings_that_try_to_be_html_stay_text(tmp_path):
     assert "img" not in elements_of(page)
 
 
-def far(result):
-    """With distances between the images."""
-    x = np.random.default_rng(0).uniform(size=len(result["labels"]))
-    apart = np.abs(x[:, None] - x)[:, : result["kernel"].shape[1]]
-    return Result(
-        "elasticity", "?", result.table, {**result.arrays, "distance": apart}, provenance=dict(result.provenance)
-    )
-
-
-def test_classes_and_distances_have_their_pictures(tmp_path):
-    page = page_of(run(far(elasticity(24))), to=tmp_path)
-    words = words_of(page)
-    assert "How far training on one class moves another" in words and "times the mean of the column" in words
-    assert "against distance" in words and "Distance: Euclidean, of all pixels as given." in words
-    assert len(data_in(page)["charts"]) == page.count("data-chart=") == 4
-    several = page_of(*(run(far(elasticity(24, name=f"net{i}")), name=f"net{i}") for i in range(6)), to=tmp_path)
-    assert len(data_in(several)["charts"]) == several.count("data-chart=") == 4 + 1 + 4 + 1
-
-
-def test_where_no_class_is_known_the_matrix_is_ordered_by_cluster(tmp_path):
-    words = words_of(page_of(run(elasticity(12, classes=None)), to=tmp_path))
-    assert "ordered by cluster" in words and "class moves another" not in words
+def test_where_no_class_is_known_the_matrix_is_ordered_by_the_clusters_of_the_run(tmp_path):
+    result = elasticity(12, classes=None)
+    both = {"elasticity": result, "cluster": cluster(result, similarity="kernel")}
+    words = words_of(page_of(Run("net", {}, {}, both), to=tmp_path))
+    assert "ordered by cluster" in words
+    assert "ordered by cluster" not in words_of(page_of(run(result), to=tmp_path))
 
 
 def test_images_that_are_watched_are_shown_with_their_own_classes(tmp_path):
@@ -157,4 +142,3 @@ def test_images_that_are_watched_are_shown_with_their_own_classes(tmp_path):
     result = Result("elasticity", "?", result.table, arrays, provenance=dict(result.provenance))
     words = words_of(page_of(run(result), to=tmp_path))
     assert "watched images most like it" in words and "(7)" in words and "(8)" in words
-    assert "How far training on one class moves another" in words

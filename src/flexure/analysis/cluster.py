@@ -15,6 +15,7 @@ import pandas as pd
 from flexure.analysis.agreement import agreement
 from flexure.analysis.clusterings import METHODS, Settings
 from flexure.analysis.kernel_kmeans import REPAIRS
+from flexure.analysis.pairs import finite_together
 from flexure.errors import ArgumentError, nearest
 from flexure.results import MEASURED, Result
 
@@ -179,7 +180,7 @@ def _symmetrized(name: str, values: np.ndarray) -> _Points:
         )
     matrix = matrix.astype(np.float64)
     matrix = (matrix + matrix.T) / 2
-    kept = _finite_together(matrix)
+    kept = finite_together(matrix)
     return _Points(name, matrix if len(kept) == len(matrix) else matrix[np.ix_(kept, kept)], kept, len(matrix))
 
 
@@ -188,17 +189,6 @@ def _numbers(name: str, values: np.ndarray) -> np.ndarray:
     if found.dtype.kind not in "fiub":
         raise ArgumentError(f"cluster: {name!r} must hold real numbers; got {found.dtype}.")
     return found if found.dtype == np.float32 else found.astype(np.float64)
-
-
-def _finite_together(matrix: np.ndarray) -> np.ndarray:
-    """Points whose similarities to each other are all finite: the worst is left out until nothing is amiss."""
-    bad = ~np.isfinite(matrix)
-    left, counts = np.zeros(len(matrix), dtype=bool), bad.sum(1)
-    while counts.any():
-        worst = int(counts.argmax())
-        left[worst] = True
-        counts = np.where(left, 0, counts - bad[:, worst])
-    return np.flatnonzero(~left)
 
 
 def _descriptions(features: Mapping[str, np.ndarray] | None, n: int) -> list[_Points]:

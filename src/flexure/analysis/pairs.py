@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.stats import rankdata
 
-__all__ = ["correlation", "correlations", "errors_over_points"]
+__all__ = ["correlation", "correlations", "errors_over_points", "finite_together"]
 
 _GROUPS = 20  # of points that are left out together
 
@@ -47,3 +47,18 @@ def _jackknife(values: np.ndarray) -> float:
     values = values[np.isfinite(values)]
     n = len(values)
     return float(np.sqrt((n - 1) / n * ((values - values.mean()) ** 2).sum())) if n > 1 else float("nan")
+
+
+def finite_together(matrix: np.ndarray) -> np.ndarray:
+    """Points whose similarities to each other are all finite: the worst is left out until nothing is amiss.
+
+    >>> finite_together(np.array([[1.0, np.nan, 0.2], [np.nan, np.nan, 0.5], [0.2, 0.5, 1.0]]))
+    array([0, 2])
+    """
+    bad = ~np.isfinite(matrix)
+    left, counts = np.zeros(len(matrix), dtype=bool), bad.sum(1)
+    while counts.any():
+        worst = int(counts.argmax())
+        left[worst] = True
+        counts = np.where(left, 0, counts - bad[:, worst])
+    return np.flatnonzero(~left)

@@ -65,7 +65,9 @@ def _panel(results: Sequence[Result], labels: Sequence[str], name: str, legend: 
     beyond = sum(not low <= value <= high for value in values)
     y: dict[str, Any] = {"scale": alt.Scale(domain=[low, high], nice=True)}
     y["axis"] = alt.Axis(title=None, format="~g", grid=True, tickCount=6)
-    x = alt.X("distance:Q", title="distance", axis=alt.Axis(format="~g", grid=False), scale=alt.Scale(zero=True))
+    x = alt.X(
+        "distance:Q", title="distance", axis=alt.Axis(format="~g", grid=False, tickCount=8), scale=alt.Scale(zero=True)
+    )
     runs = list(labels)
     color = alt.Color("run:N", scale=color_scale(runs), legend=legend_of(runs if legend else [], **STROKE))
     cloud = alt.Chart(alt.InlineData(values=points)).mark_point(

@@ -14,7 +14,6 @@ from flexure.page.embed import Picture, picture, pictures
 from flexure.page.facts import NOT_RECORDED, normalization_of, settings_of
 from flexure.page.images import png, shades
 from flexure.page.numbers import Number, interval, number, plain
-from flexure.page.pairs import classes_of, distances_of, grouped
 from flexure.results import MEASURED, Result
 
 __all__ = ["Answer", "Contents", "Gallery", "Table", "Tile", "contents"]
@@ -104,12 +103,9 @@ class Contents:
 
     Attributes:
         answers: One per run.
-        pictures: A matrix for each of the first runs, the layers of all, maps of classes, and the similarity against
-            distance.
+        pictures: A matrix for each of the first runs, then the layers of all.
         matrices: How many matrices there are.
         left_out: Runs whose matrices are not drawn.
-        maps: How many maps of classes follow on them.
-        has_distance: Whether the similarity against distance follows on those.
         has_layers: Whether layers were told apart.
         is_limit: Whether all runs are of the limit of small steps.
         gallery: Of the first run that has images.
@@ -121,8 +117,6 @@ class Contents:
     pictures: list[Picture]
     matrices: int
     left_out: int
-    maps: int
-    has_distance: bool
     has_layers: bool
     is_limit: bool
     gallery: Gallery | None
@@ -132,21 +126,14 @@ class Contents:
 
 def contents(results: Sequence[Result], labels: Sequence[str]) -> Contents:
     """The panel's content for these results, one per run."""
-    pairs = [(result, label, main_matrix(result)) for result, label in zip(results, labels, strict=True)]
-    held = [(grouped(result, name), label) for result, label, name in pairs if name]
-    maps = [_named(classes_of(result), label, len(pairs)) for result, label, name in pairs[:_MATRICES] if name]
-    maps = [one for one in maps if one is not None]
-    told = [(result, label, name) for result, label, name in pairs if name]
-    distance = distances_of(*map(list, zip(*told, strict=True))) if told else None
-    matrices = [_matrix(result, label, len(results)) for result, label in held[:_MATRICES]]
+    held = [(result, label) for result, label in zip(results, labels, strict=True) if main_matrix(result)]
+    matrices = [_matrix(result, label, len(results) > 1) for result, label in held[:_MATRICES]]
     has_layers = any(len(_layers(result)) > 0 for result in results)
     shares = pictures(results, labels, {LAYERS: _HEIGHT}) if has_layers else []
     return Contents(
         answers=list(map(_answer, results, labels, colors(len(results)))),
-        pictures=[*matrices, *shares, *maps, *([distance] if distance else [])],
+        pictures=[*matrices, *shares],
         matrices=len(matrices),
-        maps=len(maps),
-        has_distance=distance is not None,
         left_out=len(held[_MATRICES:]),
         has_layers=has_layers,
         is_limit=all(settings_of(result).get("step") is None for result in results),
@@ -156,14 +143,9 @@ def contents(results: Sequence[Result], labels: Sequence[str]) -> Contents:
     )
 
 
-def _matrix(result: Result, label: str, count: int) -> Picture:
+def _matrix(result: Result, label: str, is_named: bool) -> Picture:
     drawn = picture(chart(result, y=main_matrix(result)), _SIZE)
-    return _named(drawn, label, count) or drawn
-
-
-def _named(drawn: Picture | None, label: str, count: int) -> Picture | None:
-    """With the run's name where there are several."""
-    return Picture(f"{drawn.title}: {label}", drawn.remarks, drawn.spec) if drawn and count > 1 else drawn
+    return Picture(f"{drawn.title}: {label}", drawn.remarks, drawn.spec) if is_named else drawn
 
 
 def _layers(result: Result) -> list[tuple[str, float, float | None]]:

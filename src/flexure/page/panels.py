@@ -1,11 +1,14 @@
 """One panel per probe: which results it shows, what it computes from them, and the template that arranges it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from flexure.charts.draw import distinct
 from flexure.page.accuracy import contents as accuracy
+from flexure.page.analysis import contents as analysis
 from flexure.page.cluster import contents as cluster
 from flexure.page.compare import contents as compare
 from flexure.page.elasticity import contents as elasticity
@@ -22,11 +25,14 @@ from flexure.results import Result, Run
 
 __all__ = ["Panel", "panels"]
 
+_NONE = np.empty(0)
 _CONTENT: Mapping[str, tuple[Callable[..., Any], str]] = {
     "sensitivity": (sensitivity, "sensitivity.html"),
     "phase_diagram": (phase_diagram, "phase_diagram.html"),
     "filters": (filters, "filters.html"),
     "elasticity": (elasticity, "elasticity.html"),
+    "class_sensitivity": (analysis, "analysis.html"),
+    "against_distance": (analysis, "analysis.html"),
     "cluster": (cluster, "cluster.html"),
     "accuracy": (accuracy, "accuracy.html"),
     "training": (training, "training.html"),
@@ -83,7 +89,7 @@ def panels(runs: Sequence[Run]) -> list[Panel]:
 
 def _panel(probe: str, runs: Sequence[tuple[str, Run]]) -> Panel:
     labels = [name for name, _ in runs]
-    results = [run.results[probe] for _, run in runs]
+    results = [_in_order(run, run.results[probe]) for _, run in runs]
     make, template = _CONTENT.get(probe, (_plain_tables, "plain.html"))
     content = make(results, labels)
     setups = [rows_of(run, result) for (_, run), result in zip(runs, results, strict=True)]
@@ -101,6 +107,16 @@ def _panel(probe: str, runs: Sequence[tuple[str, Run]]) -> Panel:
         setup=_setup(setups, bool(results[0].provenance.get("settings"))),
         provenance=[(name, tree(result.provenance)) for name, result in zip(labels, results, strict=True)],
     )
+
+
+def _in_order(run: Run, result: Result) -> Result:
+    """With the clusters of the run where no class is known, so that the matrix can be drawn in their order."""
+    if result.probe != "elasticity" or "cluster" not in run.results or (result.arrays.get("labels", _NONE) >= 0).any():
+        return result
+    found = run.results["cluster"].arrays.get("assignment")
+    if found is None or not len(found) or found.shape[1] != len(result.arrays.get("labels", _NONE)):
+        return result
+    return replace(result, arrays={**result.arrays, "cluster": found[-1]})
 
 
 def _setup(setups: Sequence[Mapping[str, str]], has_settings: bool) -> list[tuple[str, list[str]]]:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from flexure import distributed
+from flexure.analysis.follow import following
 from flexure.bench import choose_device, weights_hash
 from flexure.data import Images, as_images, content_hash
 from flexure.errors import ArgumentError, FlexureError, RunError
@@ -69,7 +70,8 @@ def examine(
         progress: Called with a probe's name; returns who is told how far that probe is.
 
     Returns:
-        The run, with one result per probe.
+        The run, with one result per probe, and what follows from it: of elasticity the map of classes and the
+        similarity against the distance of the images (``class_sensitivity``, ``against_distance``).
 
     Raises:
         ArgumentError: An unknown probe or option, found before anything is measured.
@@ -244,6 +246,10 @@ class _Examination:
                     results[name] = self._ask(name, folder)
                 if folder is not None:
                     folder.keep(results[name])
+                for more in following(results[name]):
+                    results[more.probe] = more
+                    if folder is not None:
+                        folder.keep(more)
             except RunError as wrong:  # the folder fails, so whatever comes next could not be kept either
                 raise IncompleteRunError(str(wrong), self._run(folder, results, about)) from wrong
             except FlexureError as wrong:
