@@ -10,6 +10,7 @@ from flexure import ecosystem
 from flexure.errors import FlexureError, MissingPackageError
 
 GETTERS = {"torchvision": "vision", "timm": "vision", "datasets": "hub", "ray": "ray"}
+TOOLBOX = "the Adversarial Robustness Toolbox"
 
 
 @pytest.fixture
@@ -49,6 +50,15 @@ def test_a_missing_package_is_named_with_the_way_to_get_it(monkeypatch, package,
     assert isinstance(caught.value, ImportError)
     assert isinstance(caught.value, FlexureError)
     assert caught.value.name == package
+
+
+def test_the_toolbox_is_named_in_full_where_it_or_something_it_needs_is_missing(fake):
+    fake("art", "", attacks="import scikit_something")
+    with pytest.raises(MissingPackageError, match=rf"{TOOLBOX} needs scikit_something, .*flexure\[attacks\]"):
+        ecosystem.toolbox()
+    fake_part = pytest.raises(MissingPackageError, match=rf"{TOOLBOX} needs art.estimators, which is not installed")
+    with fake_part:
+        ecosystem.toolbox("estimators")
 
 
 @pytest.mark.parametrize("package", ["lightning", "pytorch_lightning"])

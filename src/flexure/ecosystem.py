@@ -9,7 +9,7 @@ from types import ModuleType
 
 from flexure.errors import MissingPackageError
 
-__all__ = ["datasets", "lightning", "ray", "timm", "torchvision"]
+__all__ = ["datasets", "lightning", "ray", "timm", "toolbox", "torchvision"]
 
 _OPERATORS = ("nms", "qnms")
 _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
@@ -77,17 +77,24 @@ def lightning() -> tuple[ModuleType, ...]:
     return tuple(found)
 
 
+def toolbox(part: str = "attacks") -> ModuleType:
+    """A part of the Adversarial Robustness Toolbox, whose package is called ``art``: ``"attacks.evasion"``."""
+    with _explained("art", "attacks", name="the Adversarial Robustness Toolbox"):
+        importlib.import_module("art")
+        return importlib.import_module(f"art.{part}")
+
+
 @contextlib.contextmanager
-def _explained(package: str, extra: str) -> Iterator[None]:
-    get = f'pip install "flexure[{extra}]"'
+def _explained(package: str, extra: str, *, name: str | None = None) -> Iterator[None]:
+    get, name = f'pip install "flexure[{extra}]"', name or package
     try:
         yield
     except ModuleNotFoundError as wrong:
-        what = f"{package} is needed" if wrong.name == package else f"{package} needs {wrong.name}"
+        what = f"{name} is needed" if wrong.name == package else f"{name} needs {wrong.name}"
         raise MissingPackageError(f"{what}, which is not installed: {get}", name=wrong.name) from wrong
     except (ImportError, RuntimeError, OSError, AttributeError) as wrong:
         raise MissingPackageError(
-            f"{package} is installed but cannot be imported ({wrong}). It may have been built for another version of "
+            f"{name} is installed but cannot be imported ({wrong}). It may have been built for another version of "
             f"torch: {get}",
             name=package,
         ) from wrong

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from flexure.stats import Pairs, Proportions
+from flexure.stats import Pairs, Proportions, around_median
 
 
 def hits(n, q=3, seed=0):
@@ -84,3 +84,17 @@ def test_the_interval_of_a_difference_is_that_on_paper_and_holds_the_truth():
         low, high = Pairs.of(u < 0.8, (u < 0.7) | (u > 0.96)).interval()
         held += low <= 0.06 <= high
     assert abs(held / 1000 - 0.95) <= 4 * np.sqrt(0.95 * 0.05 / 1000)
+
+
+def test_the_median_lies_between_the_numbers_that_are_named_as_often_as_is_said():
+    assert np.isnan(around_median(np.arange(5))).all() and around_median(np.arange(6)[::-1]) == (0, 5)
+    for n in (6, 25, 60):
+        low, high = around_median(np.arange(1, n + 1))
+        coverage = stats.binom.cdf(n - low, n, 0.5) - stats.binom.cdf(low - 1, n, 0.5)
+        narrower = stats.binom.cdf(n - low - 1, n, 0.5) - stats.binom.cdf(low, n, 0.5)
+        assert coverage >= 0.95 > narrower and high == n + 1 - low
+    held = 0
+    for trial in range(1000):
+        low, high = around_median(np.random.default_rng(trial).exponential(size=40))
+        held += low <= np.log(2) <= high
+    assert held / 1000 >= 0.95 - 4 * np.sqrt(0.95 * 0.05 / 1000)

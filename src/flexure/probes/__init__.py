@@ -147,8 +147,7 @@ def _check_elasticity(options: Mapping[str, Any]) -> None:
 
 def _robustness_passes(options: Mapping[str, Any], images: int) -> Passes:
     """Every step of every climb from every start at every eps, and what the panel needs."""
-    passes = _robustness_settings(options).passes
-    return passes, passes
+    return _robustness_settings(options).passes
 
 
 def _robustness_settings(options: Mapping[str, Any]) -> Any:
@@ -158,7 +157,10 @@ def _robustness_settings(options: Mapping[str, Any]) -> Any:
 
 
 def _check_robustness(options: Mapping[str, Any]) -> None:
-    _robustness_settings(options)
+    from flexure.ecosystem import toolbox
+
+    if _robustness_settings(options).needs_library:
+        toolbox()
 
 
 def _count(modules: Any) -> int:

@@ -20,6 +20,7 @@ _WHAT_FOR = {
     "vision": "models and data sets of timm and torchvision",
     "hub": "data sets of Hugging Face (hub:NAME)",
     "ray": "sweeps over many machines (flexure sweep --ray)",
+    "attacks": "the attacks autoattack, deepfool, carlini-wagner and jsma",
     "lightning": "monitors in a Trainer of Lightning",
 }
 

@@ -1,5 +1,6 @@
 """Summaries that add up: merge two halves and get the whole, whatever the order."""
 
+from flexure.stats.medians import around_median
 from flexure.stats.moments import Moments, standard_error
 from flexure.stats.norms import block_norms, n_blocks, squared_norms
 from flexure.stats.pairs import Pairs
@@ -11,6 +12,7 @@ __all__ = [
     "Pairs",
     "Proportions",
     "Sensitivities",
+    "around_median",
     "block_norms",
     "n_blocks",
     "sensitivities",

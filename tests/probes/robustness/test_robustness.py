@@ -1,5 +1,7 @@
 """How many images withstand attacks: counted on paper, whatever the batches, with the checks that show bad attacks."""
 
+import sys
+
 import gauge
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from torch import nn
 
 import flexure
 from flexure import Specimen
-from flexure.errors import ArgumentError, DataError, SpecimenError
+from flexure.errors import ArgumentError, DataError, MissingPackageError, SpecimenError
 from flexure.perturb.attacks import margins, pgd
 from flexure.probes import PROBES
 from flexure.results import MEASURED, Result
@@ -250,6 +252,19 @@ def test_wrong_options_are_refused_before_anything_is_read(options, words):
     if "seed" not in options:
         with pytest.raises(ArgumentError, match=words):
             PROBES["robustness"].refuse(options)
+
+
+def test_attacks_of_the_library_need_it_and_are_refused_without_before_anything_is_read(monkeypatch):
+    monkeypatch.setitem(sys.modules, "art", None)
+    monkeypatch.delitem(sys.modules, "art.attacks", raising=False)
+    words = r'the Adversarial Robustness Toolbox is needed.*pip install "flexure\[attacks\]"'
+    for name in ("autoattack", "deepfool"):
+        with pytest.raises(MissingPackageError, match=words):
+            flexure.robustness(linear(), labelled(4), attacks=name)
+        with pytest.raises(MissingPackageError, match=words):
+            PROBES["robustness"].refuse({"attacks": [name]})
+    least, most = PROBES["robustness"].cost({"eps": 0.1, "attacks": ["autoattack", "jsma"]}, 10)
+    assert least < most
 
 
 def test_without_bounds_nothing_is_attacked():

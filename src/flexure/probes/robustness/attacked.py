@@ -9,6 +9,7 @@ import torch
 from flexure.bench import Mounted
 from flexure.data import Batch
 from flexure.perturb import attacks
+from flexure.perturb.attacks_library import MINIMUM, autoattack
 from flexure.probes.robustness.outcomes import LOST
 from flexure.probes.robustness.settings import CLIMBS, Settings
 
@@ -26,7 +27,9 @@ class AttackedBatch:
             as they are; ``still``: the answer at eps = 0 is the clean one; ``size`` and ``zeros``: mean size of the
             gradient and share of its numbers that are exactly 0; ``NAME`` per attack ``(eps, images)``: right under
             it; ``NAME.last``: right at the end of plain PGD; ``NAME.first``: the step at which it was first wrong,
-            -1 for never; ``far``: right under PGD at a very large eps. Right is 1, wrong 0, not finite -1.
+            -1 for never; ``NAME.distance (1, images)``: how far the nearest failure is that an attack without a budget
+            found, NaN where it found none; ``far``: right under PGD at a very large eps. Right is 1, wrong 0, not
+            finite -1.
 
     Args:
         mounted: The network.
@@ -55,9 +58,10 @@ class AttackedBatch:
             self.parts = self.parts | self._far()
         elif name in CLIMBS:
             self.parts = self.parts | self._climb(name, place, eps)
+        elif name in MINIMUM:
+            self.parts = self.parts | self._nearest(name)
         else:
-            images = self._noise(eps) if name == "sign-noise" else self._along(eps)
-            self.parts = self.parts | {name: self._beside(name, self._judged(images))}
+            self.parts = self.parts | {name: self._beside(name, self._judged(self._within(name, eps)))}
 
     @cached_property
     def _at_clean(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -82,9 +86,24 @@ class AttackedBatch:
         box = attacks.Box.around(self._batch.x, eps, self._bounds)
         return box.nearest(self._batch.x + eps * self._at_clean[1].sign())
 
-    def _noise(self, eps: float) -> torch.Tensor:
-        seed = self._settings.seed
-        return attacks.sign_noise(self._batch.x, self._batch.index, eps=eps, bounds=self._bounds, seed=seed)
+    def _within(self, name: str, eps: float) -> torch.Tensor:
+        """The images of an attack that takes no steps of ours."""
+        if name == "fgsm":
+            return self._along(eps)
+        batch, common = self._batch, {"eps": eps, "bounds": self._bounds, "seed": self._settings.seed}
+        if name == "sign-noise":
+            return attacks.sign_noise(batch.x, batch.index, **common)
+        return autoattack(self._network, batch.x, batch.y, batch.index, **common)
+
+    def _nearest(self, name: str) -> dict[str, np.ndarray]:
+        """An attack without a budget: whom it fools, and how far from the image."""
+        batch, kind = self._batch, MINIMUM[name]
+        options = {"bounds": self._bounds, "seed": self._settings.seed}
+        images = kind.attack(self._network, batch.x, batch.y, batch.index, **options)
+        right = self._judged(images)
+        far = kind.distance(batch.x, images).cpu().numpy()
+        fooled = (right == 0) & (self.parts["clean"] == 1)
+        return {name: right[None], f"{name}.distance": np.where(fooled, far, np.nan)[None]}
 
     def _judged(self, images: torch.Tensor) -> np.ndarray:
         return _verdict(attacks.outputs(self._network, images), self._batch.y)

@@ -11,6 +11,7 @@ from torch import nn
 from flexure import distributed
 from flexure.bench import mount
 from flexure.data import Images, as_images, notes_of
+from flexure.ecosystem import toolbox
 from flexure.errors import DataError, SpecimenError
 from flexure.perturb.attacks import STARTS
 from flexure.probes._provenance import provenance
@@ -18,7 +19,7 @@ from flexure.probes.robustness.outcomes import Outcomes
 from flexure.probes.robustness.passes import Passes
 from flexure.probes.robustness.sanity import checks_of, warnings_of
 from flexure.probes.robustness.settings import Settings
-from flexure.probes.robustness.table import CLEAN, WORST, rows_of, table_of
+from flexure.probes.robustness.table import cells_of, rows_of, table_of
 from flexure.results import Checkpoint, Progress, Result
 from flexure.specimen import Specimen
 
@@ -58,8 +59,10 @@ def robustness(
         specimen: The network, with ``bounds``. Never written to; its weights get no gradients.
         data: What ``load`` returns, a dataset, a loader, or tensors ``(x, y)``, within the bounds.
         eps: Largest change of a pixel :math:`\varepsilon \ge 0`, in the unit of the images, rising: one row each.
-        attacks: Further attacks: ``"pgd-margin"``. ``"sign-noise"`` (random signs), ``"fgsm"`` and ``"pgd"`` are always
-            among them, since a number of the one says little without those of the others.
+        attacks: Further attacks: ``"pgd-margin"``; with the extra ``[attacks]`` also ``"autoattack"``, and without a
+            budget, for the nearest image of another class, ``"deepfool"``, ``"carlini-wagner"`` and ``"jsma"``.
+            ``"sign-noise"`` (random signs), ``"fgsm"`` and ``"pgd"`` are always among them, since a number of the one
+            says little without those of the others.
         steps: Steps of PGD from each start.
         step: Size of a step as a share of eps; None: a tenth, or as much more as few steps need to reach across.
         starts: Where PGD starts: ``"random"`` (may be repeated), ``"clean"``, ``"fgsm"``.
@@ -71,8 +74,10 @@ def robustness(
         checkpoint: Where partial sums are kept.
 
     Returns:
-        A row for ``attack`` ``clean`` (eps 0), one per attack and eps, and one per eps for ``worst``, the images that
-        every attack leaves right. ``robust_accuracy`` with ``robust_accuracy_se`` and Wilson's interval ``low`` to
+        A row for ``attack`` ``clean`` (eps 0), one per attack and eps, one per eps for ``worst``, the images that every
+        attack leaves right, and one for each attack without a budget (eps NaN), with ``median_norm``: how far in
+        ``norm`` the images it fooled had to go, of those right at first, with an interval that holds it at 95 %.
+        ``robust_accuracy`` with ``robust_accuracy_se`` and Wilson's interval ``low`` to
         ``high``; ``success``, the share of the images right at first that are fooled; ``clean_accuracy``; ``n`` images
         with a label; ``status``. PGD counts the worst of all images on its way from all starts, and what fools within a
         smaller eps fools within a larger.
@@ -105,6 +110,8 @@ def robustness(
     settings = Settings(**given, batch_size=batch_size, seed=seed)
     specimen = Specimen.of(specimen)
     bounds, images = _bounds_of(specimen), as_images(data)
+    if settings.needs_library:
+        toolbox()
     began = time.perf_counter()
     with mount(specimen, device=device, dtype=dtype) as mounted:
         origin = provenance(mounted, images, settings.as_dict())
@@ -117,7 +124,7 @@ def robustness(
     origin |= {
         "sanity": [check.as_dict() for check in checks],
         "climbs": list(settings.climbs),
-        "passes": {"rows": settings.passes * len(found)},
+        "passes": {"rows": settings.passes[0] * len(found)} if not settings.needs_library else None,
         "seconds": round(time.perf_counter() - began, 2),
     }
     notes = (*notes_of(images), *warnings_of(checks), *_notes(found, images))
@@ -164,11 +171,12 @@ def _arrays(found: Outcomes, settings: Settings) -> dict[str, np.ndarray]:
     right = rows_of(found, settings)
     if not right:
         return {}
-    rows = np.concatenate([right[name] for name in (CLEAN, *settings.attacks, WORST)])
-    return {
+    names = dict.fromkeys(name for name, _ in cells_of(settings))
+    arrays = {f"{name}_norm": found[f"{name}.distance"][0] for name in settings.minimum}
+    return arrays | {
         "image_index": found["index"],
         "image_label": found["label"],
-        "image_right": rows,
+        "image_right": np.concatenate([right[name] for name in names]),
         "by_step": np.stack([_by_step(found, name, settings.steps) for name in settings.climbs]),
     }
 

@@ -1,18 +1,18 @@
 """Were the attacks worth their name? Checks that go with every robustness result, and what they mean."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import binom
 
 from flexure.probes.robustness.attacked import FAR
 from flexure.probes.robustness.outcomes import LOST, Outcomes
 from flexure.probes.robustness.settings import Settings
 from flexure.probes.robustness.table import rows_of
-from flexure.stats import Pairs, Proportions
+from flexure.stats import Pairs, Proportions, around_median
 
 __all__ = ["Check", "checks_of", "warnings_of"]
 
@@ -99,7 +99,8 @@ def _gradients(found: Outcomes) -> Iterator[Check]:
     yield Check("zero-gradients", None, float(none.mean()), low, high, n, bool(none.mean() <= _SURE), says)
     size = float(np.median(found["size"]))
     says = f"Mean size of the loss's gradient in a pixel: {size:.2g} in the median image."
-    yield Check("gradient-size", None, size, *_around_median(found["size"]), n, None, says)
+    low, high = (None if math.isnan(end) else end for end in around_median(found["size"]))
+    yield Check("gradient-size", None, size, low, high, n, None, says)
 
 
 def _at(found: Outcomes, settings: Settings, right: dict[str, np.ndarray], place: int, eps: float) -> Iterator[Check]:
@@ -138,12 +139,3 @@ def _convergence(first: np.ndarray, clean: np.ndarray, steps: int, name: str, ep
 def _wilson(hits: np.ndarray) -> tuple[float, float]:
     low, high = Proportions.of(torch.from_numpy(hits[None].copy())).wilson()
     return float(low[0]), float(high[0])
-
-
-def _around_median(values: np.ndarray) -> tuple[float | None, float | None]:
-    """The order statistics that hold the median of further images at 95 %."""
-    rank = int(binom.ppf(0.025, len(values), 0.5))
-    if rank < 1:
-        return None, None
-    ordered = np.sort(values)
-    return float(ordered[rank - 1]), float(ordered[-rank])
