@@ -23,7 +23,7 @@ def test_every_run_has_a_row_with_what_varies_and_what_was_found(tmp_path):
     assert (second["error"], second["error_se"], second["n"]) == (0.034, 0.01, 500)
     assert abs(second["R"] - 0.085) < 1e-12 and second["R_se"] > 0
     assert (tmp_path / second["folder"] / "sensitivity.parquet").is_file()
-    assert found.notes == ("1 of 4 jobs are not done; their rows say why.",)
+    assert found.notes == ("Of 4 jobs 1 is not done; the table says why.",)
 
 
 def test_what_nobody_measured_has_no_column(tmp_path):
@@ -51,7 +51,7 @@ def test_a_run_that_cannot_be_read_says_so_and_the_others_stay(tmp_path, file):
     found, compared = summarize(there)
     assert list(found["status"]) == ["done", "cannot be read", "done", "done"]
     assert found["reason"][1].startswith(str(damaged)) and list(found["n"]) == [500, 0, 500, 500]
-    assert found.notes == ("1 of 4 runs cannot be read; their rows say why.",)
+    assert found.notes == ("Of 4 runs 1 cannot be read; the table says why.",)
     assert len(compared["point_R"]) == 3
     page = flexure.report(tmp_path).read_text()
     assert page.count('<a href="jobs/') == 3 and "cannot be read: " in page

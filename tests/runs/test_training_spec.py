@@ -64,6 +64,11 @@ def test_the_hash_follows_what_decides_the_numbers(change, same):
         ),
         ("schedule: {epoch_cosine: {share: much}}", "line 3: schedule.epoch_cosine.share: expected number; got 'much'"),
         ("schedule: {cosine: {}, constant: {}}", "line 3: schedule: expected one name, with its options beneath it"),
+        (
+            "schedule: {share: 0.5}",
+            "line 3: schedule: expected a name, or one with its options beneath it; got {'share'",
+        ),
+        ("augment: [3]", "line 3: augment: expected a name, or one with its options beneath it; got 3."),
         ("loss: {hinge: {alpha: -1}}", "line 3: Hinge: alpha must be > 0; got -1"),
         ("augment: [flipp]", "line 3: augment: no 'flipp'. Did you mean 'flip'?"),
         ("stop: {patiense: 3}", "line 3: stop: no option 'patiense'. Did you mean 'patience'?"),

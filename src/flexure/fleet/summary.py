@@ -139,8 +139,8 @@ def _column(values: Sequence[Any]) -> list[Any]:
 
 def _notes(found: Sweep, unreadable: int) -> list[str]:
     left, total = len(found.jobs) - found.counts["done"], len(found.jobs)
-    notes = [f"{left} of {total} jobs are not done; their rows say why."] if left else []
-    notes += [f"{unreadable} of {total} runs cannot be read; their rows say why."] if unreadable else []
+    notes = [f"Of {total} jobs {left} {'is' if left == 1 else 'are'} not done; the table says why."] if left else []
+    notes += [f"Of {total} runs {unreadable} cannot be read; the table says why."] if unreadable else []
     known = {job.hash for job in found.jobs}
     others = [path for path in (found.folder / "jobs").glob("*") if path.name not in known]
     if others:

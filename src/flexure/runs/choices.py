@@ -2,14 +2,25 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
+
+from pydantic import BeforeValidator, ValidationInfo
 
 from flexure.errors import ArgumentError, nearest
 from flexure.runs.options import converted
 
 __all__ = ["Choice", "chosen", "made"]
 
-Choice = str | dict[str, dict[str, Any]]
+
+def _in_form(value: Any, field: ValidationInfo) -> Any:
+    """The value, if a choice can be written like that."""
+    options = value.values() if isinstance(value, Mapping) else ()
+    if value is None or isinstance(value, str) or (options and all(isinstance(one, Mapping) for one in options)):
+        return value
+    raise ValueError(f"{field.field_name}: expected a name, or one with its options beneath it; got {value!r}.")
+
+
+Choice = Annotated[str | dict[str, dict[str, Any]], BeforeValidator(_in_form)]
 
 
 def chosen(kind: str, choice: Choice, table: Mapping[str, Callable[..., Any]]) -> Any:
