@@ -60,7 +60,8 @@ class Monitor(Watch):
         data: Images to measure on, anything a probe takes; a few hundred will do (``flexure.load(…, limit=256)``). A
             probe of weights alone (``"filters"``) needs none.
         every: A number of steps; ``"epoch"``, ``"2 epochs"``; ``"log"`` for steps 1, 2, 4, 8, …; or the steps
-            themselves. The start (step 0) and the end are measured as well.
+            themselves. Our loop measures the start (step 0) and the end as well; in yours, call ``monitor(0, model)``
+            before the first step, and ``monitor.measure(step, model)`` after the last.
         options: The probe's own options, such as ``{"draws": 2}``.
         out: Folder to write to; None: results are kept in memory.
         specimen: How the network is to be used: normalization, bounds, output. Its own model is not touched. None: the
