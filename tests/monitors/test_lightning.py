@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import flexure
 from flexure import Monitor, ecosystem
 from flexure.errors import ArgumentError, RunError
-from flexure.monitors import Filters, LightningCallback, Sensitivity, gather
+from flexure.monitors import Filters, LightningCallback, Sensitivity, Trajectories, gather
 
 WORDS = ("does not have many workers", "You defined a `validation_step`", "treespec, LeafSpec", "Checkpoint directory")
 pytestmark = [pytest.mark.filterwarnings(f"ignore:.*{words}") for words in WORDS]  # what Lightning says of small tests
@@ -148,6 +148,14 @@ def test_a_training_that_goes_on_from_a_checkpoint_continues_its_series(lightnin
         with torch.no_grad():
             other.net[0].weight.mul_(2)
         trained(lightning, Sensitivity(images(), every=3, out=tmp_path / "one"), model=other)
+
+
+def test_paths_of_weights_are_followed_there_too(lightning):
+    monitor = Trajectories(every=2)
+    trained(lightning, monitor)
+    found = monitor.result()
+    assert found["step"].tolist() == [0, 2, 4, 6, 8, 10, 12] and list(found["layer"]) == ["net.0"]
+    assert list(found["status"]) == ["measured"]
 
 
 def test_a_schedule_that_never_comes_is_told_before_and_after(lightning):

@@ -25,15 +25,7 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]\d+)?")
 
 
 def gather(folder: str | os.PathLike, probe: str) -> Result:
-    """How did the answer of a probe change while the network learnt?
-
-    Args:
-        folder: Folder of the training: the ``out`` of its :class:`Monitor`.
-        probe: Name of the probe.
-
-    Returns:
-        A result named ``monitor_<probe>``: the tables of all measured steps, with the columns ``step`` and ``epoch`` in
-        front. A training that was killed has what it had measured.
+    """The measured steps of a probe as one result, ``monitor_<probe>``.
 
     Raises:
         ArgumentError: No such probe.
