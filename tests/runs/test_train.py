@@ -232,6 +232,14 @@ def test_monitors_measure_while_it_learns_and_change_nothing(tmp_path, done):
     assert (tmp_path / "r" / "last.safetensors").read_bytes() == (done[0].folder / "last.safetensors").read_bytes()
 
 
+def test_the_paths_of_weights_are_followed_where_a_spec_asks_for_it(tmp_path):
+    asked = spec(monitors={"trajectories": {"every": 2, "layers": ["conv1"], "sample": 3}}, measure="none")
+    run = train_spec(asked, out=tmp_path / "r")
+    found = run["monitor_trajectories"]
+    assert found["step"].tolist() == [0, 2, 4, 6] and found["path"].shape == (3, 4)
+    assert list(found["layer"]) == ["conv1"] and list(found["status"]) == ["measured"]
+
+
 def test_a_monitor_whose_moments_never_come_is_told_before_the_training(tmp_path):
     said, monitors = [], {"sensitivity": {"every": 100, "limit": 10, "draws": 1}}
     run = train_spec(spec(monitors=monitors, measure="none"), out=tmp_path / "r", say=said.append)
