@@ -10,7 +10,7 @@ from flexure.results import MEASURED
 
 NARROW = 0.07
 SIZED = [name for name in NETS if NETS[name].is_sized]
-FREE = [name for name in NETS if not NETS[name].is_sized and name != "lenet5"]
+FREE = [name for name in NETS if not NETS[name].is_sized and name not in ("lenet5", "lenet8")]
 
 
 def narrow(name: str, **options: int):

@@ -3,12 +3,21 @@
 import pytest
 import torch
 
-from flexure.models.small import LeNet, LeNet5, SmallCNN
+from flexure.models.small import LeNet, LeNet5, LeNet8, SmallCNN
 
 
 def test_lenet5_has_the_textbook_number_of_parameters():
     assert sum(p.numel() for p in LeNet5().parameters()) == 61_706
     assert LeNet5()(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_lenet8_has_the_convolutions_of_lenet5_and_images_of_8_pixels():
+    own, other = LeNet8(), LeNet5()
+    assert [own.conv1.weight.numel(), own.conv2.weight.numel()] == [150, 2400]
+    assert own.conv1.weight.shape == other.conv1.weight.shape and own.conv2.weight.shape == other.conv2.weight.shape
+    assert own.conv1.padding == own.conv2.padding == (2, 2)
+    assert own(torch.rand(2, 1, 8, 8)).shape == (2, 10)
+    assert sum(p.numel() for p in own.parameters()) == 21_386
 
 
 def test_lenet_for_color_images_pads_nothing():

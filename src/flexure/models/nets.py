@@ -15,7 +15,7 @@ from flexure.models.normalization import NORMALIZATIONS, Normalization
 from flexure.models.residual import resnet18, resnet34, resnet50
 from flexure.models.resnet import resnet20, resnet32, resnet44, resnet56
 from flexure.models.simple_cnn import SimpleCNN, conv_gap
-from flexure.models.small import LeNet, LeNet5, SmallCNN
+from flexure.models.small import LeNet, LeNet5, LeNet8, SmallCNN
 from flexure.models.vgg import vgg11, vgg11bn, vgg13, vgg13bn, vgg16, vgg16bn, vgg19, vgg19bn
 
 __all__ = ["NETS", "Net"]
@@ -47,6 +47,7 @@ NETS: Mapping[str, Net] = MappingProxyType(
     {
         "small_cnn": Net(SmallCNN, (28, 28), 1),
         "lenet5": Net(LeNet5, (28, 28), 1),
+        "lenet8": Net(LeNet8, (8, 8), 1),
         "resnet20": Net(resnet20, (32, 32), 3, _IMAGENET),
         "resnet32": Net(resnet32, (32, 32), 3, _IMAGENET),
         "resnet44": Net(resnet44, (32, 32), 3, _IMAGENET),

@@ -5,7 +5,7 @@ from torch import nn
 
 from flexure.models.sizes import averaged, padded, scaled
 
-__all__ = ["LeNet", "LeNet5", "SmallCNN"]
+__all__ = ["LeNet", "LeNet5", "LeNet8", "SmallCNN"]
 
 _LENET = (6, 16, 120, 84)
 _SIDE, _LEFT = 32, 5  # of the images, and of what two layers leave of them
@@ -84,6 +84,40 @@ class LeNet5(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images ``(b, channels, 28, 28)`` to logits ``(b, num_classes)``."""
+        x = self.pool1(self.relu1(self.conv1(x)))
+        x = self.flatten(self.pool2(self.relu2(self.conv2(x))))
+        return self.fc3(self.relu4(self.fc2(self.relu3(self.fc1(x)))))
+
+
+class LeNet8(nn.Module):
+    """LeNet-5 for digits of 8 x 8, as scikit-learn has them: both convolutions are padded; 21,386 parameters.
+
+    Its convolutions have as many weights as those of :class:`LeNet5`; what is left of the image is 2 x 2.
+
+    Args:
+        num_classes: Outputs.
+        channels: Channels of the images.
+        width: Factor on 6 and 16 channels and 120 and 84 units; 4 at least.
+    """
+
+    def __init__(self, *, num_classes: int = 10, channels: int = 1, width: float = 1.0) -> None:
+        super().__init__()
+        first, second, third, fourth = (scaled(n, width) for n in _LENET)
+        self.conv1 = nn.Conv2d(channels, first, 5, padding=2)
+        self.relu1 = nn.ReLU()
+        self.pool1 = nn.MaxPool2d(2)
+        self.conv2 = nn.Conv2d(first, second, 5, padding=2)
+        self.relu2 = nn.ReLU()
+        self.pool2 = nn.MaxPool2d(2)
+        self.flatten = nn.Flatten()
+        self.fc1 = nn.Linear(second * 2 * 2, third)
+        self.relu3 = nn.ReLU()
+        self.fc2 = nn.Linear(third, fourth)
+        self.relu4 = nn.ReLU()
+        self.fc3 = nn.Linear(fourth, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Images ``(b, channels, 8, 8)`` to logits ``(b, num_classes)``."""
         x = self.pool1(self.relu1(self.conv1(x)))
         x = self.flatten(self.pool2(self.relu2(self.conv2(x))))
         return self.fc3(self.relu4(self.fc2(self.relu3(self.fc1(x)))))
