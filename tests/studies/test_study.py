@@ -146,6 +146,38 @@ def test_a_folder_with_something_else_is_left_alone(tiny, tmp_path, there, words
     assert words in str(wrong.value) and path.read_text() == (there or "{}")
 
 
+def test_a_set_may_go_on_from_the_weights_of_another_and_be_meant_as_another(tiny, tmp_path, monkeypatch):
+    tuned = {**QUICK, "base": {**QUICK["base"], "probes": {"accuracy": {}}}, "start": "digits"}
+    networks = {**tiny.networks, "tuned": {"quick": tuned}, "alias": {"quick": {"same": "digits"}}}
+    claims = tuple(
+        Claim(name, "Fig. 4", "They err.", "test error", "above", -1.0, name, {"factor": 1})
+        for name in ("tuned", "alias")
+    )
+    study = dataclasses.replace(tiny, networks=networks, claims=claims)
+    monkeypatch.setattr(Study, "read", classmethod(lambda cls, name: study))
+    sys.modules["flexure.studies.petrini_2021.study"].JUDGES.update({claim.name: judge for claim in claims})
+    found = studies.study("petrini_2021", root=tmp_path, out="s").to_frame().set_index("claim")
+    assert set(found["verdict"]) == {"reproduced"} and list(found["n"]) == [2, 2]
+    before = {run.spec["seed"]: run for run in read_sweep("s/digits")}
+    for run in read_sweep("s/tuned"):
+        last = before[run.spec["seed"]].folder / "last.safetensors"
+        assert (run.folder / "initial.safetensors").read_bytes() == last.read_bytes()
+    assert found.loc["alias", "value"] == sum(run["accuracy"]["error"][0] for run in before.values()) / 2
+
+
+def test_a_claim_of_one_mode_is_not_judged_in_the_other(tiny, tmp_path, monkeypatch):
+    only = Claim("long", "Fig. 5", "They err.", "test error", "above", 0.0, "long", {"factor": 1})
+    study = dataclasses.replace(
+        tiny, networks={**tiny.networks, "long": {"full": QUICK}}, claims=(tiny.claims[0], only)
+    )
+    monkeypatch.setattr(Study, "read", classmethod(lambda cls, name: study))
+    sys.modules["flexure.studies.petrini_2021.study"].JUDGES["long"] = judge
+    found = studies.study("petrini_2021", root=tmp_path, out="s").to_frame()
+    assert list(found["claim"]) == ["errs"]
+    with pytest.raises(ArgumentError, match=r"claim 'long' is judged in the full mode alone. Here: errs"):
+        studies.study("petrini_2021", root=tmp_path, out="s", claims=["long"])
+
+
 def test_two_processes_do_not_judge_into_one_folder(tiny, tmp_path):
     with held(tmp_path / "s", busy=str), pytest.raises(RunError, match="another process works on this study"):
         studies.study("petrini_2021", root=tmp_path, out="s")

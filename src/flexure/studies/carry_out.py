@@ -47,7 +47,7 @@ def study(
     Args:
         name: ``"he_su_2020"``, ``"petrini_2021"`` or ``"tomasini_2022"``.
         full: The paper's sizes (many hours on a GPU) instead of small networks on parts of the data.
-        claims: Names of the claims to judge; none: all.
+        claims: Names of the claims to judge; none: all that are judged in this mode.
         root: Where data sets lie, as for :func:`flexure.load`; a folder ``cifar10`` of class folders in ``train`` and
             ``test`` is read where there is one.
         weights: Files of networks that others trained, by the name the study gives them (``resnet20``).
@@ -70,10 +70,11 @@ def study(
     """
     read = Study.read(_known(name, STUDIES, "study"))
     known = [claim.name for claim in read.claims]
-    chosen = [_known(claim, known, "claim") for claim in claims] or known
+    mode = "full" if full else "quick"
+    here = read.judged_in(mode)
+    chosen = [_judged_here(_known(claim, known, "claim"), here, mode) for claim in claims] or here
     if workers < 1:
         raise ArgumentError(f"study: workers must be at least 1; got {workers}.")
-    mode = "full" if full else "quick"
     folder = Path(out) if out is not None else Path("studies") / f"{name}-{mode}"
     lab = Lab(read, mode, folder, Path(root).expanduser(), dict(weights or {}), workers, say)
     judges = import_module(f"flexure.studies.{name}.study").JUDGES
@@ -114,6 +115,13 @@ def _known(name: str, valid: Sequence[str], kind: str) -> str:
     if name not in valid:
         raise ArgumentError(f"no {kind} {name!r}. {nearest(name, valid)}")
     return name
+
+
+def _judged_here(claim: str, here: Sequence[str], mode: str) -> str:
+    if claim not in here:
+        other = "quick" if mode == "full" else "full"
+        raise ArgumentError(f"claim {claim!r} is judged in the {other} mode alone. Here: {', '.join(here)}.")
+    return claim
 
 
 def _judged(claim: Claim, lab: Lab, judge: Callable[[Sequence[Run], Mapping[str, Any]], Finding]) -> dict[str, Any]:

@@ -175,7 +175,8 @@ class Study:
     Attributes:
         name: Name of the folder.
         about: Title, authors, arXiv number, hours of the full mode.
-        networks: Sets of networks: name, then ``quick`` or ``full``, then what a sweep takes.
+        networks: Sets of networks: name, then ``quick`` or ``full``, then what a sweep takes; ``start`` names the set
+            from whose networks, seed by seed, these go on, ``same`` the set that these are.
         claims: In the paper's order.
     """
 
@@ -193,6 +194,10 @@ class Study:
         sets = found["networks"]
         networks = {one: {mode: _whole(sets, one, mode) for mode in modes} for one, modes in sets.items()}
         return cls(name, found["study"], networks, claims)
+
+    def judged_in(self, mode: str) -> list[str]:
+        """The claims whose networks there are in this mode."""
+        return [claim.name for claim in self.claims if mode in self.networks[claim.networks]]
 
 
 def _whole(sets: Mapping[str, Any], name: str, mode: str) -> dict[str, Any]:

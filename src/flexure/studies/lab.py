@@ -14,6 +14,7 @@ from flexure.studies.claims import Study
 __all__ = ["Lab"]
 
 _GIVEN = "@"
+_LAST = "last.safetensors"  # the weights that a training has led to
 _Network = tuple[Mapping[str, Any], Run | str]
 """What was asked for, and what came of it: the run, or why there is none."""
 
@@ -42,7 +43,7 @@ class Lab:
     _measured: dict[str, list[_Network] | RunError] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        ready = [run for modes in self.study.networks.values() for run in modes[self.mode].get("ready", ())]
+        ready = [run for modes in self.study.networks.values() for run in modes.get(self.mode, {}).get("ready", ())]
         known = sorted({run["weights"].removeprefix(_GIVEN) for run in ready})
         for name in self.weights:
             if name not in known:
@@ -58,6 +59,8 @@ class Lab:
         Raises:
             RunError: Data are missing, or some networks could not be trained or measured.
         """
+        if (other := self.study.networks[name][self.mode].get("same")) is not None:
+            return self.networks(other, uses)
         if name not in self._measured:
             try:
                 self._measured[name] = self._all(name)
@@ -79,6 +82,9 @@ class Lab:
             for run in asked["runs"]
             for values in itertools.product(*grid.values())
         ]
+        if "start" in asked:
+            started = {run.spec["seed"]: str(run.folder / _LAST) for run in self.networks(asked["start"]) if run.folder}
+            trained = [{**run, "weights": started[run["seed"]]} for run in trained]
         ready = [self._placed(run) for run in asked.get("ready", ()) if self._is_given(name, run)]
         runs = self._swept(name, {"base": base, "runs": trained})
         return runs + (self._swept(f"{name}-ready", {"runs": ready}) if ready else [])
