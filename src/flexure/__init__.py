@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flexure.page import report
     from flexure.perturb.diffeomorphism import Diffeomorphism
     from flexure.probes.accuracy import accuracy
+    from flexure.probes.activation_patterns import activation_patterns
     from flexure.probes.elasticity import elasticity
     from flexure.probes.filters import filters
     from flexure.probes.layers import layers
@@ -49,6 +50,7 @@ __all__ = [
     "Specimen",
     "SpecimenError",
     "accuracy",
+    "activation_patterns",
     "chart",
     "cluster",
     "compare",
@@ -82,6 +84,7 @@ _WHERE = {
     "Specimen": "flexure.specimen",
     "SpecimenError": "flexure.errors",
     "accuracy": "flexure.probes.accuracy",
+    "activation_patterns": "flexure.probes.activation_patterns",
     "chart": "flexure.charts",
     "cluster": "flexure.analysis.cluster",
     "compare": "flexure.analysis.compare",

@@ -71,6 +71,7 @@ GAUGES = {
 }
 PROBES = {
     "accuracy": lambda net, x: flexure.accuracy(net, (x, torch.arange(len(x)) % 5), corruption=[0, 1]),
+    "activation patterns": lambda net, x: flexure.activation_patterns(net, x, batch_size=4),
     "layers": lambda net, x: flexure.layers(net, x),
     "layers, by blocks": lambda net, x: flexure.layers(net, x, blocks=True),
     "phase diagram": lambda net, x: flexure.phase_diagram(net, x, temperatures=2, cutoffs=(2, 3), batch_size=6),

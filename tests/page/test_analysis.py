@@ -1,10 +1,13 @@
 """The panels of what is worked out from a matrix: the answer, the picture, the numbers."""
 
+import numpy as np
 from charts.elasticities import elasticity
+from charts.test_analyses import path, patterns
 from charts.test_distance import found as against
 from page.reading import NASTY, data_in, elements_of, page_of, words_of
 
 from flexure.analysis.class_sensitivity import class_sensitivity
+from flexure.analysis.spectrum import spectrum
 from flexure.results import Result, Run
 
 
@@ -43,3 +46,22 @@ def test_classes_without_pairs_say_so(tmp_path):
 def test_names_are_text_and_nothing_else(tmp_path):
     pages = [page_of(of(class_sensitivity(elasticity(24, name=n)), name=n), to=tmp_path) for n in ("net", NASTY)]
     assert elements_of(pages[0]) == elements_of(pages[1])
+
+
+def test_patterns_are_answered_over_all_units_and_told_op_by_op(tmp_path):
+    page = page_of(of(patterns()), to=tmp_path)
+    words = words_of(page)
+    assert "mean cosine of two images’ patterns 0.650" in words and "picks one of several" in words
+    assert len(data_in(page)["charts"]) == page.count("data-chart=") == 1
+
+
+def test_impacts_are_answered_at_the_end_with_the_phase_plot_first(tmp_path):
+    page = page_of(of(path()), to=tmp_path)
+    words = words_of(page)
+    assert "a mean has turned around or vanished: no rate" in words and "Impact within classes" in words
+    assert len(data_in(page)["charts"]) == page.count("data-chart=") == 2
+
+
+def test_spectra_are_answered_with_the_effective_number_of_directions(tmp_path):
+    words = words_of(page_of(of(spectrum(np.diag([4.0, 2.0, 0.0, -1.0]))), to=tmp_path))
+    assert "effective number of directions 2" in words and "share of negative ones 0.1" in words

@@ -5,14 +5,17 @@ from typing import Any
 
 from flexure.charts import (
     accuracy,
+    activation_patterns,
     class_sensitivity,
     compare,
     distance,
     elasticity,
     filters,
+    impacts,
     monitor,
     phase_diagram,
     sensitivity,
+    spectrum,
     theory,
     training,
 )
@@ -28,6 +31,9 @@ DRAWN: dict[str, Callable[..., Any]] = {
     "elasticity": elasticity.draw,
     "class_sensitivity": class_sensitivity.draw,
     "against_distance": distance.draw,
+    "activation_patterns": activation_patterns.draw,
+    "impacts": impacts.draw,
+    "spectrum": spectrum.draw,
     "phase_diagram": phase_diagram.draw,
     "compare": compare.draw,
     **dict.fromkeys(monitor.KINDS, monitor.draw),

@@ -11,7 +11,7 @@ from flexure.page.embed import Picture, picture
 from flexure.page.numbers import Number, interval, number, plain
 from flexure.results import MEASURED, Result
 
-__all__ = ["Answer", "Contents", "Kind", "Table", "contents"]
+__all__ = ["KINDS", "Answer", "Contents", "Kind", "Table", "contents"]
 
 _RUNS = 4  # whose pictures are drawn where each run has its own
 
@@ -69,6 +69,52 @@ KINDS: Mapping[str, Kind] = {
             "half_distance": "half distance",
             "decay_length": "decay length",
         },
+        row=0,
+    ),
+    "activation_patterns": Kind(
+        {
+            "cosine_mean": "mean cosine of two images’ patterns",
+            "agreement_mean": "share of units in the same state",
+            "ratio": "within ÷ (within + between)",
+        },
+        {
+            "layer": "op",
+            "kind": "kind",
+            "units": "units",
+            "never_active": "never active",
+            "always_active": "always active",
+            "n": "images",
+        },
+        {"cosine_mean": 340},
+        {
+            "active": "active",
+            "cosine_mean": "cosine",
+            "agreement_mean": "agreement",
+            "same_class": "within a class",
+            "ratio": "within ÷ (within + between)",
+        },
+    ),
+    "impacts": Kind(
+        {"gamma": "γ at the end", "alpha": "α, within classes", "beta": "β, between classes"},
+        {"begin": "from", "end": "to", "n": "images"},
+        {"phase": 440, "gamma": 300},
+        {"alpha": "α", "beta": "β", "gamma": "γ", "alpha_sum": "∫α", "beta_sum": "∫β", "gamma_sum": "∫γ"},
+    ),
+    "spectrum": Kind(
+        {
+            "effective_rank": "effective number of directions",
+            "largest_share": "share of the largest",
+            "negative": "share of negative ones",
+        },
+        {
+            "similarity": "similarity",
+            "at_least_zero": "at least 0",
+            "at_least_tenth": "at least a tenth of the largest",
+            "n": "images",
+            "left_out": "left out",
+        },
+        {"": 340},
+        {"largest": "largest", "effective_rank": "effective rank", "largest_share": "its share"},
         row=0,
     ),
 }

@@ -8,6 +8,7 @@ import numpy as np
 
 from flexure.charts.draw import distinct
 from flexure.page.accuracy import contents as accuracy
+from flexure.page.analysis import KINDS as ANALYSES
 from flexure.page.analysis import contents as analysis
 from flexure.page.cluster import contents as cluster
 from flexure.page.compare import contents as compare
@@ -31,8 +32,7 @@ _CONTENT: Mapping[str, tuple[Callable[..., Any], str]] = {
     "phase_diagram": (phase_diagram, "phase_diagram.html"),
     "filters": (filters, "filters.html"),
     "elasticity": (elasticity, "elasticity.html"),
-    "class_sensitivity": (analysis, "analysis.html"),
-    "against_distance": (analysis, "analysis.html"),
+    **dict.fromkeys(ANALYSES, (analysis, "analysis.html")),
     "cluster": (cluster, "cluster.html"),
     "accuracy": (accuracy, "accuracy.html"),
     "training": (training, "training.html"),

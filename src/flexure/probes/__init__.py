@@ -163,6 +163,17 @@ def _check_robustness(options: Mapping[str, Any]) -> None:
         toolbox()
 
 
+def _activation_patterns_passes(options: Mapping[str, Any], images: int) -> Passes:
+    """Once, whatever is asked."""
+    return 1, 1
+
+
+def _check_activation_patterns(options: Mapping[str, Any]) -> None:
+    from flexure.probes.activation_patterns.probe import Settings
+
+    Settings(**{name: options[name] for name in Settings.__dataclass_fields__})
+
+
 def _count(modules: Any) -> int:
     return len(modules) if isinstance(modules, list | tuple) else 1
 
@@ -184,6 +195,13 @@ PROBES: Mapping[str, Probe] = MappingProxyType(
                 "flexure.probes.elasticity",
                 _elasticity_passes,
                 _check_elasticity,
+                opt_in=True,
+            ),
+            Probe(
+                "activation_patterns",
+                "flexure.probes.activation_patterns",
+                _activation_patterns_passes,
+                _check_activation_patterns,
                 opt_in=True,
             ),
             Probe("filters", "flexure.probes.filters", _no_passes, _check_filters),
