@@ -62,8 +62,8 @@ def forge(path, change):
 
 
 def test_a_newer_format(saved):
-    forge(saved, lambda about: about | {"format": 2})
-    with pytest.raises(RunError, match=r"format 2, this version reads up to 1. Update Flexure"):
+    forge(saved, lambda about: about | {"format": 3})
+    with pytest.raises(RunError, match=r"format 3, this version reads up to 2. Update Flexure"):
         Result.load(saved)
 
 

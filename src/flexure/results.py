@@ -21,12 +21,14 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as unpack
 from safetensors.numpy import save as pack
 
+from flexure.arrays import Arrays, Blocks, Derived, derived_of, plain
 from flexure.errors import ArgumentError, RunError, nearest
 
 __all__ = ["MEASURED", "Checkpoint", "Progress", "Result", "Run", "read", "write_atomically"]
 
 MEASURED = "measured"
-_FORMAT = 1
+_FORMAT = 2
+_OLDER = 1  # of results without blocks and derived arrays, which older versions read, too
 _KEY = b"flexure"
 _FIRST = "training"  # what a network is precedes what it answers
 
@@ -58,23 +60,27 @@ class Result:
         table: One row per measured thing, a standard error ``X_se`` beside every estimate ``X``, ``n`` and ``status``.
             ``to_frame()`` hands out a copy.
         arrays: Dense arrays by name (similarity matrices, sample images), read with ``result[name]``. Copied, unless
-            they are read-only already.
+            they are read-only already. Some may lie on disk in :class:`~flexure.arrays.Blocks`.
         units: Unit of each column or array, in words (``"ratio"``, ``"pixels"``); columns that are missing have none.
         provenance: Settings, seed, versions, device, hashes: everything that a repetition needs. Plain JSON values.
         notes: What the measurement adapted, left out or wants to be known, a sentence each.
+        derived: Arrays that are made of others whenever they are read, and stored as how; ``arrays`` has them, too.
     """
 
     probe: str
     question: str
     table: pd.DataFrame
-    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    arrays: Mapping[str, Any] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    derived: Mapping[str, Derived] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "arrays", {name: _frozen(array) for name, array in self.arrays.items()})
-        for name in ("arrays", "units", "provenance"):
+        held = Arrays({name: _frozen(array) for name, array in self.kept.items()}, self.derived)
+        object.__setattr__(self, "arrays", held)
+        object.__setattr__(self, "derived", held.derived)
+        for name in ("units", "provenance"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         object.__setattr__(self, "table", self.table.reset_index(drop=True))
         object.__setattr__(self, "notes", tuple(self.notes))
@@ -94,12 +100,33 @@ class Result:
             raise ArgumentError(f"result of {self.probe}: no column or array {name!r}. {nearest(name, valid)}")
         return _frozen(np.array(self.table[name]))
 
+    def rows(self, name: str, start: int, stop: int) -> np.ndarray:
+        """Some rows of an array, with no more than these in memory, also where it lies on disk or is derived."""
+        return self._arrays.rows(name, start, stop)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of an array, which is not read for it."""
+        return self._arrays.shape(name)
+
+    def has_number(self, name: str) -> bool:
+        """Whether there is such an array and not all of it is infinite or NaN."""
+        return self._arrays.has_number(name)
+
+    @property
+    def kept(self) -> Mapping[str, np.ndarray | Blocks]:
+        """Arrays that are held or lie on disk, without those that are derived from them."""
+        return self._arrays.kept
+
+    @property
+    def _arrays(self) -> Arrays:
+        return self.arrays if isinstance(self.arrays, Arrays) else Arrays(self.arrays)
+
     def __len__(self) -> int:
         return len(self.table)
 
     def __repr__(self) -> str:
         body = self.table.to_string(index=False, max_rows=20, float_format=lambda x: f"{x:.4g}")
-        extra = "".join(f"\n{name}: array {value.shape}" for name, value in self.arrays.items())
+        extra = "".join(f"\n{name}: array {self.shape(name)}" for name in self.arrays)
         return f"{self.question}\n{body}{extra}" + "".join(f"\nnote: {note}" for note in self.notes)
 
     def _repr_html_(self) -> str:
@@ -113,7 +140,7 @@ class Result:
 
         Both files appear whole or not at all, and know each other: where a power cut parted them, reading says so. The
         table's file carries question, units, provenance and notes as JSON in its schema metadata, so pandas and DuckDB
-        read it as it is.
+        read it as it is. Blocks of rows lie in ``<probe>.blocks``; they are copied there if they lie elsewhere.
 
         Raises:
             ArgumentError: The name is no file's name, or an array's type is one that no file holds.
@@ -123,8 +150,10 @@ class Result:
         if not name or Path(name).name != name:
             raise ArgumentError(f"a result's probe names its file and must be a plain name; got {name!r}.")
         folder = Path(folder)
+        blocks = {key: one for key, one in self.kept.items() if isinstance(one, Blocks)}
+        held = {key: one for key, one in self.kept.items() if not isinstance(one, Blocks)}
         about: dict[str, Any] = {
-            "format": _FORMAT,
+            "format": _FORMAT if blocks or self.derived else _OLDER,
             "probe": self.probe,
             "question": self.question,
             "units": dict(self.units),
@@ -132,10 +161,14 @@ class Result:
             "notes": list(self.notes),
             "arrays": None,
         } | ({"file": name} if name != self.probe else {})
+        if self.derived:
+            about["derived"] = {key: plain(how) for key, how in self.derived.items()}
+        if blocks:
+            about["blocks"] = {key: _copied(one, folder / f"{name}.blocks") for key, one in blocks.items()}
         files = {}
-        if self.arrays:
-            packed = self._packed()
-            about["arrays"] = {"names": list(self.arrays), "hash": _hash(packed)}
+        if held:
+            packed = self._packed(held)
+            about["arrays"] = {"names": list(held), "hash": _hash(packed)}
             files[folder / f"{name}.safetensors"] = packed
         frame = pa.Table.from_pandas(self.table, preserve_index=False)
         frame = frame.replace_schema_metadata({**(frame.schema.metadata or {}), _KEY: json.dumps(about).encode()})
@@ -144,9 +177,9 @@ class Result:
         _write_together({**files, folder / f"{name}.parquet": sink.getvalue().to_pybytes()})
         return folder / f"{name}.parquet"
 
-    def _packed(self) -> bytes:
+    def _packed(self, arrays: Mapping[str, np.ndarray]) -> bytes:
         try:
-            return pack({name: np.array(value, order="C") for name, value in self.arrays.items()})
+            return pack({name: np.array(value, order="C") for name, value in arrays.items()})
         except SafetensorError as wrong:
             raise ArgumentError(f"result of {self.probe}: its arrays cannot be written ({wrong}).") from wrong
 
@@ -173,8 +206,12 @@ class Result:
                 raise RunError(f"{path}: format {about['format']}, this version reads up to {_FORMAT}. Update Flexure.")
             del about["format"]
             file = about.pop("file", about["probe"])
-            arrays = _load_arrays(path.with_name(f"{file}.safetensors"), about.pop("arrays"))
-            return cls(table=frame.to_pandas(), arrays=arrays, **about)
+            arrays: dict[str, Any] = dict(_load_arrays(path.with_name(f"{file}.safetensors"), about.pop("arrays")))
+            arrays |= {
+                name: Blocks.of(path.with_name(f"{file}.blocks"), one) for name, one in about.pop("blocks", {}).items()
+            }
+            derived = {name: derived_of(how, arrays) for name, how in about.pop("derived", {}).items()}
+            return cls(table=frame.to_pandas(), arrays=arrays, derived=derived, **about)
         except (KeyError, TypeError, ValueError, AttributeError) as wrong:
             raise RunError(f"{path}: its 'flexure' metadata are damaged ({wrong!r}).") from wrong
 
@@ -271,12 +308,26 @@ def _write_together(files: Mapping[Path, bytes]) -> None:
                 written.unlink(missing_ok=True)
 
 
-def _frozen(array: np.ndarray) -> np.ndarray:
+def _frozen(array: Any) -> Any:
+    if isinstance(array, Blocks):
+        return array
     array = np.asarray(array)
     if array.flags.writeable:
         array = array.copy()
         array.setflags(write=False)
     return array
+
+
+def _copied(blocks: Blocks, folder: Path) -> dict[str, Any]:
+    """What is written down of blocks, which lie in this folder now."""
+    if blocks.folder.resolve() != folder.resolve():
+        for _, _, name in blocks.files:
+            try:
+                data = (blocks.folder / name).read_bytes()
+            except OSError as wrong:
+                raise RunError(f"{blocks.folder / name}: a block cannot be read ({wrong}). Measure again.") from wrong
+            write_atomically(folder / name, data)
+    return blocks.as_dict()
 
 
 def _hash(data: bytes) -> str:

@@ -11,6 +11,7 @@ import flexure
 HOME = Path(flexure.__file__).parent
 ROOMS = [
     "errors",
+    "arrays",
     "results",
     "ecosystem",
     "distributed",
@@ -39,7 +40,13 @@ ROOMS = [
     "studies",
     "cli",
 ]
-ONLY = {"errors": [], "results": ["errors"], "charts": ["errors", "results"], "page": ["errors", "results", "charts"]}
+ONLY = {
+    "errors": [],
+    "arrays": ["errors"],
+    "results": ["errors", "arrays"],
+    "charts": ["errors", "results"],
+    "page": ["errors", "results", "charts"],
+}
 FILES = sorted(path for path in HOME.rglob("*.py") if path.parent != HOME or path.stem in ROOMS)
 
 

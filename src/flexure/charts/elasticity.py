@@ -80,7 +80,7 @@ def draw(
 
 def main_matrix(result: Result) -> str | None:
     """The matrix that is drawn by default: the first that holds a number; None where none does."""
-    return next((name for name in _MATRICES if np.isfinite(result.arrays.get(name, np.nan)).any()), None)
+    return next((name for name in _MATRICES if result.has_number(name)), None)
 
 
 def _usual(results: Sequence[Result]) -> list[str]:
@@ -153,10 +153,10 @@ def _matrices(results: Sequence[Result], labels: Sequence[str], name: str, legen
 
 
 def _sides(result: Result, label: str, name: str) -> tuple[_Side, _Side]:
-    if name not in result.arrays or result[name].ndim != 2:
+    if name not in result.arrays or len(result.shape(name)) != 2:
         there = ", ".join(known for known in _MATRICES if known in result.arrays) or "none"
         raise ArgumentError(f"chart of elasticity: {label} holds no matrix {name!r}; it has: {there}.")
-    n, m = result[name].shape
+    n, m = result.shape(name)
     rows = _Side.of(n, *_order_of(result, ""))
     return rows, rows if _is_own(result, n, m) else _Side.of(m, *_order_of(result, "point_"))
 

@@ -165,7 +165,7 @@ class Monitor(Watch):
         table = found.to_frame()
         table.insert(0, "step", step)
         table.insert(1, "epoch", math.nan if epoch is None else float(epoch))
-        arrays = {name: value for name, value in found.arrays.items() if not name.startswith(_OF_IMAGES)}
+        arrays = {name: value for name, value in found.kept.items() if not name.startswith(_OF_IMAGES)}
         about["seconds"] = round(time.perf_counter() - began, 3)
         return replace(found, table=table, arrays=arrays, provenance={**found.provenance, "monitor": about})
 

@@ -212,7 +212,7 @@ def _tile(result: Result, row: int, at: int, by: str, are_others: bool, low: flo
         uri=png(np.nan_to_num(result["sample_image"][row, at]), low, high),
         index=int(result["sample_index"][row, at]),
         label=str(labels[places[at]]) if known and labels is not None else "",
-        value=plain(float(result[by][places[0], places[at]])) if at else "",
+        value=plain(float(result.rows(by, places[0], places[0] + 1)[0, places[at]])) if at else "",
     )
 
 
