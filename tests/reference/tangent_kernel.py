@@ -18,3 +18,21 @@ def tangent_kernel(model, x, outputs):
             g = np.stack(rows[name])
             found[name] += g @ g.T
     return found
+
+
+def tangent_kernels(model, x, outputs):
+    """Inner products of the gradients of every two outputs at every two images ``(n, n, C, C)``."""
+    parameters = list(model.parameters())
+    found = np.zeros((len(x), len(x), outputs, outputs))
+    rows = {}
+    for i, image in enumerate(x):
+        for c in range(outputs):
+            gradients = torch.autograd.grad(model(image[None])[0, c], parameters, allow_unused=True)
+            rows[i, c] = [
+                torch.zeros_like(p) if gradient is None else gradient
+                for p, gradient in zip(parameters, gradients, strict=True)
+            ]
+    for (i, c), one in rows.items():
+        for (j, d), two in rows.items():
+            found[i, j, c, d] = sum(float((a * b).sum()) for a, b in zip(one, two, strict=True))
+    return found

@@ -269,6 +269,7 @@ class _Examination:
             "dtype": self.spec.dtype,
             "progress": self.progress(name) if self.progress else None,
             "checkpoint": folder.partial_sums(name) if folder else None,
+            "folder": folder.blocks(name) if folder else None,
         }
         takes = inspect.signature(probe).parameters
         known = {option: value for option, value in common.items() if option in takes}

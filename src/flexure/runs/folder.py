@@ -127,6 +127,10 @@ class RunFolder(Generic[S]):
         suffix = f".rank{self._rank}of{self._world_size}" if self._world_size > 1 else ""
         return PartialSums(self.path / PARTIAL / f"{probe}{suffix}.safetensors")
 
+    def blocks(self, probe: str) -> Path:
+        """Where a probe may keep matrices that memory does not hold, which are part of its result."""
+        return self.path / f"{probe}.blocks"
+
     def keep(self, result: Result) -> None:
         """Write a finished result, then remove its partial sums."""
         if self._rank > 0:

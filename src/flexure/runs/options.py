@@ -15,7 +15,7 @@ __all__ = ["check_options", "converted", "merge_settings", "parse_settings", "va
 
 Options = dict[str, dict[str, Any]]
 COMMON = {"batch_size": "--batch-size", "device": "--device", "dtype": "--dtype", "seed": "--seed"}
-PRIVATE = {"progress", "checkpoint"}
+PRIVATE = {"progress", "checkpoint", "folder"}
 PYTHON_ONLY = {"transform": ("images",), "points": (), "optimizer": ()}  # the words that may stand for an object
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from flexure.errors import ArgumentError, DataError, SpecimenError
 from flexure.probes.elasticity import elasticity
 from tests import gauge
-from tests.reference.tangent_kernel import tangent_kernel
+from tests.reference.tangent_kernel import tangent_kernel, tangent_kernels
 
 
 def images(n=7, shape=(1, 4, 4), seed=0):
@@ -239,6 +239,54 @@ def test_blocks_change_nothing():
     np.testing.assert_allclose(parts.table["share"], whole.table["share"], rtol=1e-12)
 
 
+def test_the_kernels_of_every_two_outputs_are_what_autograd_gives():
+    model, (x, _) = gauge.seeded(lambda: Everything().double()), images(6, (4, 8, 8))
+    found = elasticity(model, x, output="all", per_layer=True)
+    expected = tangent_kernels(model, x, 3)
+    np.testing.assert_allclose(found["kernel_outputs"], expected, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(found["kernel"], np.trace(expected, axis1=2, axis2=3), rtol=1e-10)
+    trace = elasticity(model, x, output="trace", per_layer=True)
+    for name in ("kernel", "cosine", "kernel/head", "relative/up"):
+        np.testing.assert_allclose(found[name], trace[name], rtol=1e-12, err_msg=name)
+    for c in range(3):
+        np.testing.assert_allclose(found["kernel_outputs"][:, :, c, c], elasticity(model, x, output=c)["kernel"])
+    assert any("kernel_outputs takes 2.59 kB; kernel is its trace over outputs" in note for note in found.notes)
+
+
+def test_the_kernels_of_every_two_outputs_are_symmetric_in_both_also_by_blocks():
+    model, (x, _) = gauge.seeded(lambda: Everything().double()), images(30, (4, 8, 8))
+    told = []
+    full = elasticity(model, x, output="all", memory_limit=1e6, progress=lambda *done: told.append(done))
+    assert told[-1][1] > 2, "memory_limit made no blocks"
+    kernel = full["kernel_outputs"]
+    np.testing.assert_allclose(kernel, kernel.transpose(1, 0, 3, 2), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(kernel, elasticity(model, x, output="all")["kernel_outputs"], rtol=1e-10, atol=1e-12)
+    points = elasticity(model, x[:4], points=x[4:], output="all")["kernel_outputs"]
+    np.testing.assert_allclose(points, kernel[:4, 4:], rtol=1e-10, atol=1e-12)
+
+
+def test_similarities_of_a_layer_are_those_of_its_kernel():
+    (x, y), model = images(), mlp(16, 9, 1)
+    found = elasticity(model, (x, y), per_layer=True)
+    for layer in ("1", "3"):
+        kernel = found[f"kernel/{layer}"]
+        own = np.diagonal(kernel)
+        np.testing.assert_allclose(found[f"cosine/{layer}"], kernel / np.sqrt(np.outer(own, own)), rtol=1e-13)
+        np.testing.assert_allclose(found[f"relative_signed/{layer}"], kernel / own[:, None], rtol=1e-13)
+    np.testing.assert_allclose(found["kernel/1"] + found["kernel/3"], found["kernel"], rtol=1e-13)
+
+
+def test_four_routes_agree_where_predictions_are_linear_in_the_weights():
+    (x, y), model = images(), mlp(16, 9, 1)
+    model[1].requires_grad_(False)
+    expected = sum(tangent_kernel(nn.Sequential(nn.Flatten(), model[3]), model[:3](x)[..., None], [0]).values())
+    np.testing.assert_allclose(elasticity(model, (x, y))["kernel"], expected, rtol=1e-10)
+    for route in ("loop", "rank_one"):
+        for step in (1e-3, 0.1):
+            found = elasticity(model, (x, y), step=step, route=route)
+            np.testing.assert_allclose(found["kernel"], expected, rtol=1e-10, err_msg=f"{route} {step}")
+
+
 def test_shares_and_errors():
     model, (x, y) = mlp(16, 9, 1), images(12)
     table = elasticity(model, (x, y), per_layer=True).to_frame()
@@ -297,7 +345,7 @@ def test_equal_images_are_alike():
         ({"route": "lop", "step": 1.0}, ArgumentError, "no route 'lop'. Did you mean 'loop'"),
         ({"steps": 1.5}, ArgumentError, "steps must be a whole number of at least 1; got 1.5"),
         ({"step": "0.1"}, ArgumentError, "step must be a number or None; got '0.1'"),
-        ({"output": 1.5}, ArgumentError, "output must be the number of an output, or 'trace'; got 1.5"),
+        ({"output": 1.5}, ArgumentError, "output must be the number of an output, or 'trace', or 'all'; got 1.5"),
         ({"output": 5}, SpecimenError, "no output 5; it has 1, numbered from 0"),
         ({"output": "trac"}, ArgumentError, "output must be the number of an output, or 'trace'"),
     ],

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import flexure
+from flexure.arrays import Arrays
 from flexure.probes.elasticity.distances import euclidean
 from flexure.probes.elasticity.neighbors import neighbors
 
@@ -19,41 +20,41 @@ def alike() -> np.ndarray:
 
 
 def test_they_are_the_three_largest_and_the_three_smallest_falling_throughout(alike):
-    for row, *others in neighbors({"cosine": alike}, UNKNOWN, is_own=True):
+    for row, *others in neighbors(Arrays({"cosine": alike}), UNKNOWN, is_own=True):
         rest = sorted(np.delete(alike[row], row), reverse=True)
         np.testing.assert_array_equal(alike[row][others], [*rest[:3], *rest[-3:]])
 
 
 def test_the_first_image_of_each_of_up_to_six_classes_is_shown(alike):
     labels = np.array([2, 0, 2, 0, 1, 1, 2, 0, 1])
-    np.testing.assert_array_equal(neighbors({"cosine": alike}, labels, is_own=True)[:, 0], [1, 4, 0])
-    np.testing.assert_array_equal(neighbors({"cosine": alike}, UNKNOWN, is_own=True)[:, 0], range(6))
-    np.testing.assert_array_equal(neighbors({"cosine": alike}, np.arange(9), is_own=True)[:, 0], range(6))
+    np.testing.assert_array_equal(neighbors(Arrays({"cosine": alike}), labels, is_own=True)[:, 0], [1, 4, 0])
+    np.testing.assert_array_equal(neighbors(Arrays({"cosine": alike}), UNKNOWN, is_own=True)[:, 0], range(6))
+    np.testing.assert_array_equal(neighbors(Arrays({"cosine": alike}), np.arange(9), is_own=True)[:, 0], range(6))
 
 
 def test_other_images_may_be_at_the_same_place(alike):
     np.fill_diagonal(alike, 99.0)
-    np.testing.assert_array_equal(neighbors({"cosine": alike}, UNKNOWN, is_own=False)[:, 1], range(6))
-    assert (neighbors({"cosine": alike}, UNKNOWN, is_own=True)[:, 1] != np.arange(6)).all()
+    np.testing.assert_array_equal(neighbors(Arrays({"cosine": alike}), UNKNOWN, is_own=False)[:, 1], range(6))
+    assert (neighbors(Arrays({"cosine": alike}), UNKNOWN, is_own=True)[:, 1] != np.arange(6)).all()
 
 
 def test_rows_without_numbers_are_passed_over_and_columns_without_are_nobodys_neighbors(alike):
     alike[0], alike[:, 0] = np.nan, np.nan
-    found = neighbors({"cosine": alike}, UNKNOWN, is_own=True)
+    found = neighbors(Arrays({"cosine": alike}), UNKNOWN, is_own=True)
     np.testing.assert_array_equal(found[:, 0], range(1, 7))
     assert 0 not in found
 
 
 def test_where_no_cosine_is_defined_the_signed_relative_similarity_orders_them(alike):
     nothing = np.full_like(alike, np.nan)
-    found = neighbors({"kernel": -alike, "relative_signed": alike, "cosine": nothing}, UNKNOWN, is_own=True)
-    np.testing.assert_array_equal(found, neighbors({"cosine": alike}, UNKNOWN, is_own=True))
-    assert neighbors({"cosine": nothing}, UNKNOWN, is_own=True).size == 0
+    found = neighbors(Arrays({"kernel": -alike, "relative_signed": alike, "cosine": nothing}), UNKNOWN, is_own=True)
+    np.testing.assert_array_equal(found, neighbors(Arrays({"cosine": alike}), UNKNOWN, is_own=True))
+    assert neighbors(Arrays({"cosine": nothing}), UNKNOWN, is_own=True).size == 0
 
 
 def test_with_few_images_there_are_fewer_neighbors():
-    assert neighbors({"cosine": np.eye(4)}, UNKNOWN[:4], is_own=True).shape == (4, 3)
-    assert neighbors({"cosine": np.eye(2)}, UNKNOWN[:2], is_own=True).size == 0
+    assert neighbors(Arrays({"cosine": np.eye(4)}), UNKNOWN[:4], is_own=True).shape == (4, 3)
+    assert neighbors(Arrays({"cosine": np.eye(2)}), UNKNOWN[:2], is_own=True).size == 0
 
 
 def network() -> nn.Module:

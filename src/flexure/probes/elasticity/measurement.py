@@ -1,27 +1,30 @@
-"""From a network on the bench and images to kernels, similarities and what must be said about them."""
+"""A network on the bench and images; steps of finite size on them, and what must be said about them."""
 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
+from flexure.arrays import Arrays, Derived, Quotient
 from flexure.bench import Mounted
 from flexure.data import Images, usable_batch
 from flexure.errors import ArgumentError, DataError, SpecimenError
-from flexure.formulas.similarities import cosine, relative
+from flexure.formulas.similarities import relative
 from flexure.losses import Loss, Squared, as_loss
 from flexure.probes.elasticity.distances import euclidean
 from flexure.probes.elasticity.doubts import Doubts
 from flexure.probes.elasticity.exact import Moves, OneOutput, by_loop, by_rank_one, cheaper
-from flexure.probes.elasticity.limit import Kernel
+from flexure.probes.elasticity.kernel import KERNEL, OWN, OWN_TO
 from flexure.probes.elasticity.neighbors import neighbors
+from flexure.probes.elasticity.pairs import of_pairs
 from flexure.probes.elasticity.rank_one import LinearNetwork
 from flexure.probes.elasticity.settings import Settings
 from flexure.probes.elasticity.steps import Step
-from flexure.probes.elasticity.table import of_kernel, of_pairs
+from flexure.probes.elasticity.table import of_kernel
 from flexure.probes.elasticity.tangent import Pass, Tangent
 from flexure.recorder import OUTPUT
 from flexure.results import MEASURED, Progress
@@ -29,9 +32,7 @@ from flexure.survey import refuse_unsteady
 
 __all__ = ["Found", "Measurement"]
 
-_FEW = 4  # images on which the memory of a block is measured
 _LOOKED_AT = 8  # images on which it is found out whether they are independent
-_LINEAR = 0.03  # share of the residual that a recommended step takes away
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,8 @@ class Found:
     """What there is to say."""
 
     table: pd.DataFrame
-    arrays: Mapping[str, np.ndarray]
+    arrays: Mapping[str, Any]
+    derived: Mapping[str, Derived]
     route: str
     notes: tuple[str, ...] = ()
     diagnostics: Mapping[str, float] = field(default_factory=dict)
@@ -92,35 +94,6 @@ class Measurement:
             )
         return cls(mounted, settings, Tangent.of(mounted, x), x, y, index, to, to_y, to_index, outputs, (*notes, *more))
 
-    def limit(self, progress: Progress | None) -> Found:
-        """The tangent kernel."""
-        chosen = self.settings.output
-        outputs = [chosen] if isinstance(chosen, int) else list(range(self.outputs))
-        layers = {name: _layer_of(name) for name in self.tangent.parameters}
-        groups = layers if self.settings.per_layer else dict.fromkeys(layers, "")
-        rows = self._rows(len(outputs))
-        kernel = Kernel.between(
-            self.tangent, self.x, self.to, outputs=outputs, groups=groups, rows=rows, progress=progress
-        )
-        parts = {name: matrix.cpu().numpy() for name, matrix in kernel.matrices.items()}
-        whole = np.sum(list(parts.values()), axis=0)
-        own = {name: values.cpu().numpy() for name, values in kernel.own.items()}
-        own_to = {name: values.cpu().numpy() for name, values in kernel.own_to.items()}
-        arrays = self._arrays(whole, _summed(own), _summed(own_to) if own_to else None)
-        similar = {"": arrays}
-        if self.settings.per_layer:
-            for layer, part in parts.items():
-                names = [name for name in layers if layers[name] == layer]
-                mine, theirs = (
-                    _summed({name: each[name] for name in names}) if each else None for each in (own, own_to)
-                )
-                similar[layer] = self._arrays(part, mine, theirs)
-                arrays |= {f"kernel/{layer}": part}
-        table = pd.DataFrame([*self._layers(layers, own, similar), self._whole(_summed(own), arrays)])
-        return Found(
-            table, arrays | self._about() | self._samples(arrays), "layerwise", tuple(self._said(_summed(own)))
-        )
-
     def exact(self, progress: Progress | None) -> Found:
         """Steps of finite size."""
         output = self._one_output()
@@ -138,8 +111,8 @@ class Measurement:
         points = self.x if self.to is None else self.to
         doubts = Doubts.of(self.mounted, moves, self.tangent.parameters, self.x, self.y, points, output, step)
         notes = (*self._still(moves), *doubts.notes(self.mounted.dtype))
-        table = pd.DataFrame([self._whole(own, arrays)])
-        return Found(table, arrays | self._about() | self._samples(arrays), route, notes, vars(doubts))
+        table = pd.DataFrame([self.whole(own, arrays)])
+        return Found(table, {**arrays.kept, **self.about(arrays)}, arrays.derived, route, notes, vars(doubts))
 
     def _one_output(self) -> int:
         """The output that finite steps watch."""
@@ -193,94 +166,59 @@ class Measurement:
         one, two = network.pushed(few, {})[0], self.mounted.forward(few)
         return network if one.shape == two.shape and torch.allclose(one, two, rtol=1e-3, atol=1e-6) else None
 
-    def _rows(self, outputs: int) -> int:
-        """Images in a block of the limit, so that the gradients of two blocks fit into the memory that may be used."""
-        few = self.x[:_FEW]
-        each = self.tangent.bytes(few) / len(few) * outputs
-        rows = int(self.settings.memory_limit / (2 * each))
-        if rows < 1:
-            raise ArgumentError(
-                f"elasticity: memory_limit={self.settings.memory_limit:g} bytes hold no gradients of two images, which "
-                f"take {2 * each:.3g}; give at least that much."
-            )
-        return min(rows, max(len(self.x), 1))
-
-    def _arrays(self, kernel: np.ndarray, own: np.ndarray | None, own_to: np.ndarray | None) -> dict[str, np.ndarray]:
-        """A kernel and what it makes of similarities."""
-        own = np.diagonal(kernel) if own is None or own_to is None else own
-        signed = relative(kernel, own)
-        alike = cosine(kernel, own, own if own_to is None else own_to)
-        return {"kernel": kernel, "relative": np.abs(signed), "relative_signed": signed, "cosine": alike}
-
-    def _of_moves(self, moves: Moves) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    def _of_moves(self, moves: Moves) -> tuple[Arrays, np.ndarray]:
         """The similarities that steps show; the kernel only where the loss sees nothing but the output."""
         moved, own, slope = (part.cpu().numpy() for part in (moves.moved, moves.own, moves.slope))
         if self.settings.optimizer is None:
             own = np.where(slope == 0, np.nan, own)
-        signed = relative(moved, own)
-        arrays = {"relative": np.abs(signed), "relative_signed": signed}
         push = np.full(len(slope), np.nan)
         if self.outputs == 1 or not self._sees_all:
             size = self.settings.step or math.nan
             push = -size * np.where(slope == 0, np.nan, slope)
-        kernel = moved / push[:, None]
         diagonal = own / push
-        own_to = diagonal if self.to is None else np.full(moved.shape[1], np.nan)
-        return {"kernel": kernel, **arrays, "cosine": cosine(kernel, diagonal, own_to)}, diagonal
+        kept = {KERNEL: moved / push[:, None], "relative_signed": relative(moved, own), OWN: diagonal}
+        if self.to is not None:
+            kept |= {OWN_TO: np.full(moved.shape[1], np.nan)}  # nobody stepped on these
+        derived = {
+            "relative": Quotient("relative_signed", absolute=True),
+            "cosine": Quotient(KERNEL, OWN, OWN if self.to is None else OWN_TO, root=True),
+        }
+        return Arrays(kept, derived), diagonal
 
-    def _layers(
-        self,
-        layers: Mapping[str, str],
-        own: Mapping[str, np.ndarray],
-        similar: Mapping[str, Mapping[str, np.ndarray]],
-    ) -> Iterator[dict[str, object]]:
-        """A row for each layer, in the network's order."""
-        modules, whole = dict(self.mounted.model.named_modules()), _summed(own)
-        for layer in dict.fromkeys(layers.values()):
-            names = [name for name in layers if layers[name] == layer]
-            count = sum(self.tangent.parameters[name].numel() for name in names)
-            mine = _summed({name: own[name] for name in names})
-            kind = type(modules.get(layer, self.mounted.model)).__name__
-            yield {
-                "layer": layer,
-                "kind": kind,
-                "parameters": count,
-                **of_kernel(mine, whole),
-                **of_pairs(similar.get(layer) if self.to is None else None, self._labels()),
-                "n": int(np.isfinite(mine).sum()),
-                "status": MEASURED if mine.any() else "moves no prediction",
-            }
+    def whole(self, own: np.ndarray, arrays: Arrays) -> dict[str, object]:
+        """The row of the whole network.
 
-    def _whole(self, own: np.ndarray, arrays: Mapping[str, np.ndarray]) -> dict[str, object]:
-        """The row of the whole network."""
-        count = sum(p.numel() for p in self.tangent.parameters.values())
-        fine = np.isfinite(arrays["relative"]).any(1)
+        Args:
+            own: Kernel of each image with itself.
+            arrays: The similarities.
+        """
+        fine = sum(int(np.isfinite(part).any(1).sum()) for _, part in arrays.chunks("relative"))
         return {
             "layer": OUTPUT,
             "kind": OUTPUT,
-            "parameters": count,
+            "parameters": sum(p.numel() for p in self.tangent.parameters.values()),
             **of_kernel(own, own),
-            **of_pairs(arrays if self.to is None else None, self._labels()),
-            "n": int(fine.sum()),
-            "status": MEASURED if fine.any() else "no image moves its own prediction",
+            **of_pairs(arrays if self.to is None else None, self.classes()),
+            "n": fine,
+            "status": MEASURED if fine else "no image moves its own prediction",
         }
 
-    def _labels(self) -> np.ndarray | None:
+    def classes(self) -> np.ndarray | None:
         """Classes, where every image has one."""
         y = self.y.cpu().numpy()
         return y if (y >= 0).all() else None
 
-    def _about(self) -> dict[str, np.ndarray]:
-        """What is known of the images whatever the network is."""
+    def about(self, arrays: Arrays) -> dict[str, np.ndarray]:
+        """What is known of the images whatever the network is, and a few with those most and least like them."""
         plain = {"labels": self.y, "index": self.index}
         if self.to is not None:
             plain |= {"point_labels": self.to_y, "point_index": self.to_index}
         far = euclidean(self.mounted.raw(self.x), self.mounted.raw(self.x if self.to is None else self.to))
         plain |= {} if far is None else {"distance": far}
-        return {name: values.cpu().numpy() for name, values in plain.items()}
+        return {name: values.cpu().numpy() for name, values in plain.items()} | self._samples(arrays)
 
-    def _samples(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """A few images with those most and least like them; nothing where they are no pictures of one size."""
+    def _samples(self, arrays: Arrays) -> dict[str, np.ndarray]:
+        """Nothing where they are no pictures of one size."""
         watched = self.x if self.to is None else self.to
         if self.x.ndim != 4 or min(self.x.shape[-2:]) < 2 or watched.shape[1:] != self.x.shape[1:]:
             return {}
@@ -293,19 +231,6 @@ class Measurement:
         raw = self.mounted.raw(images.flatten(0, 1)).unflatten(0, tuple(places.shape)).float()
         plain = {"image": raw, "place": places, "index": indices}
         return {f"sample_{name}": values.cpu().numpy() for name, values in plain.items()}
-
-    def _said(self, own: np.ndarray) -> Iterator[str]:
-        """What the limit wants to be known."""
-        for name, function in self.tangent.fallback.items():
-            yield f"{name}: gradients computed image by image ({function})."
-        bad = self.index.cpu().numpy()[~np.isfinite(own)]
-        if len(bad):
-            yield f"Gradients at {len(bad)} images are not finite and left out (the first: image {bad[0]})."
-        if (still := int((own == 0).sum())) > 0:
-            yield f"{still} images have no gradient at all; their similarities are not defined."
-        if np.nanmax(own, initial=0) > 0:
-            step = _LINEAR / 2 / np.nanmax(own)
-            yield f"On squared loss a step of {step:.1e} takes away at most {_LINEAR:.0%} of a residual."
 
     def _still(self, moves: Moves) -> Iterator[str]:
         """Images on which there is nothing to step, and what is missing for the kernel."""
@@ -320,16 +245,6 @@ class Measurement:
         if still.any():
             first = int(self.index.cpu().numpy()[still][0])
             yield f"zero residual at {still.sum()} images (the first: image {first}): no step there; the limit answers."
-
-
-def _summed(own: Mapping[str, np.ndarray]) -> np.ndarray:
-    return np.sum(list(own.values()), axis=0)
-
-
-def _layer_of(parameter: str) -> str:
-    """Name of the module that holds a parameter, also where it is computed from others."""
-    module = parameter.split(".parametrizations.")[0] if ".parametrizations." in parameter else parameter
-    return module.rpartition(".")[0] if module == parameter else module
 
 
 def _all(images: Images, mounted: Mounted) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, tuple[str, ...]]:

@@ -1,8 +1,8 @@
 """A few images with those that are most and least like them, to be looked at."""
 
-from collections.abc import Mapping
-
 import numpy as np
+
+from flexure.arrays import Arrays
 
 __all__ = ["neighbors"]
 
@@ -11,11 +11,11 @@ _NEAR = 3  # neighbors at either end, at most
 _BY = ("cosine", "relative_signed", "kernel")  # the first that holds a number orders the neighbors
 
 
-def neighbors(similarities: Mapping[str, np.ndarray], labels: np.ndarray, is_own: bool) -> np.ndarray:
+def neighbors(arrays: Arrays, labels: np.ndarray, is_own: bool) -> np.ndarray:
     """The first image of each of the first classes, its nearest and its farthest.
 
     Args:
-        similarities: Matrices ``(n, m)`` by name; neighbors are ordered by the first of cosine, signed relative and
+        arrays: Matrices ``(n, m)`` by name; neighbors are ordered by the first of cosine, signed relative and
             kernel that has a number.
         labels: Class of each row ``(n,)``, negative where unknown: then the first images.
         is_own: Whether the columns are the rows' images; none is its own neighbor then.
@@ -25,17 +25,19 @@ def neighbors(similarities: Mapping[str, np.ndarray], labels: np.ndarray, is_own
         falling throughout; k is 3 where there are so many. Rows without enough numbers are passed over.
 
     >>> near = np.array([[1.0, 0.2, -0.5], [0.2, 1.0, 0.7], [-0.5, 0.7, 1.0]])
-    >>> neighbors({"cosine": near}, np.array([0, 1, 1]), is_own=True)
+    >>> neighbors(Arrays({"cosine": near}), np.array([0, 1, 1]), is_own=True)
     array([[0, 1, 2],
            [1, 2, 0]])
     """
-    known = [similarities[name] for name in _BY if name in similarities and np.isfinite(similarities[name]).any()]
-    m = known[0].shape[1] - int(is_own) if known else 0
+    by = next((name for name in _BY if arrays.has_number(name)), "")
+    m = arrays.shape(by)[1] - int(is_own) if by else 0
     near = min(_NEAR, m // 2)
     found = []
-    for row in _first_of_each(labels) if near else []:
-        order = _falling(known[0][row], row if is_own else None)
-        if len(order) >= 2 * near and len(found) < _ROWS:
+    for row in _first_of_each(labels) if by and near else []:
+        if len(found) == _ROWS:
+            break
+        order = _falling(arrays.rows(by, row, row + 1)[0], row if is_own else None)
+        if len(order) >= 2 * near:
             found.append([row, *order[:near], *order[-near:]])
     return np.array(found, dtype=np.int64).reshape(-1, 1 + 2 * near)
 

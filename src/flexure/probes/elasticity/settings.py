@@ -12,6 +12,7 @@ from flexure.losses import Loss, as_loss
 __all__ = ["ROUTES", "Settings"]
 
 ROUTES = ("auto", "rank_one", "loop")
+_OF_ALL = ("trace", "all")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Settings:
     output: int | str | None = None
     route: str = "auto"
     per_layer: bool = False
+    sketch: int | None = None
     memory_limit: float = 2e9
     batch_size: int = 256
     seed: int = 0
@@ -50,8 +52,14 @@ class Settings:
         if self.route not in ROUTES:
             raise ArgumentError(f"elasticity: no route {self.route!r}. {nearest(self.route, ROUTES)}")
         as_loss(self.loss)
-        if self.output not in (None, "trace") and not _is_whole(self.output):
-            raise ArgumentError(f"elasticity: output must be the number of an output, or 'trace'; got {self.output!r}.")
+        if self.output not in (None, *_OF_ALL) and not _is_whole(self.output):
+            raise ArgumentError(
+                f"elasticity: output must be the number of an output, or 'trace', or 'all'; got {self.output!r}."
+            )
+        if self.sketch is not None and (not _is_whole(self.sketch) or self.sketch < 2):
+            raise ArgumentError(
+                f"elasticity: sketch must be a whole number of at least 2, or None; got {self.sketch!r}."
+            )
         self._check_limit()
         self._check_route()
 
@@ -62,10 +70,17 @@ class Settings:
         if self.is_limit and any(given.values()):
             named = ", ".join(f"{name}=" for name, is_given in given.items() if is_given)
             raise ArgumentError(f"elasticity: {named} go with steps of finite size; give step=, such as step=1e-3.")
-        if not self.is_limit and self.output == "trace":
-            raise ArgumentError("elasticity: output='trace' is for the limit (step=None); name one output, output=3.")
+        if not self.is_limit and self.output in _OF_ALL:
+            raise ArgumentError(
+                f"elasticity: output={self.output!r} is for the limit (step=None); name one output, output=3."
+            )
         if not self.is_limit and self.per_layer:
             raise ArgumentError("elasticity: per_layer= is for the limit (step=None): a finite step moves all layers.")
+        if not self.is_limit and self.sketch is not None:
+            raise ArgumentError("elasticity: sketch= is for the limit (step=None): a finite step has no gradients.")
+        if self.sketch is not None and (self.per_layer or self.output == "all"):
+            what = "per_layer=" if self.per_layer else "output='all'"
+            raise ArgumentError(f"elasticity: sketch= adds up layers and outputs as it goes, so {what} excludes it.")
 
     def _check_route(self) -> None:
         """The rank-one route takes a single plain step from the network as it is."""
