@@ -1,6 +1,7 @@
 """The panel of elasticity: its answer, its pictures, its tables, and whatever strings it is given."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,6 +68,15 @@ def test_steps_of_finite_size_are_told_with_what_they_cost(tmp_path):
     ):
         assert part in words, part
     assert len(data_in(page_of(run(result), to=tmp_path))["charts"]) == 1
+
+
+def test_a_sketch_is_told_with_how_far_it_is_off(tmp_path):
+    result = elasticity()
+    about = dict(result.provenance) | {"diagnostics": {"sketch_error": 0.0312, "sketch_images": 32.0}}
+    about["settings"] = dict(about["settings"]) | {"sketch": 4096, "output": "all"}
+    words = words_of(page_of(run(replace(result, provenance=about)), to=tmp_path))
+    assert "kernel a sketch of 4,096 numbers per gradient, off by 0.031 of its norm at 32 images" in words
+    assert "the only output, or the sum over all of them" in words
 
 
 def test_a_thousand_images_make_a_page_little_larger_than_twelve(tmp_path):

@@ -251,6 +251,7 @@ def _phrases(result: Result) -> dict[str, str]:
         "normalization": normalization_of(result),
         "watched": _watched(settings.get("output")),
         **(_steps(settings, about) if settings.get("step") is not None else {"step": "the limit of small steps"}),
+        **(_sketch(settings["sketch"], about) if settings.get("sketch") else {}),
         "seed": about.get("seed"),
         "arithmetic": ", ".join(str(about[name]) for name in ("device", "dtype") if about.get(name)) or None,
     }
@@ -264,9 +265,18 @@ def _images(data: Any) -> str | None:
 
 
 def _watched(output: Any) -> str:
-    if output is None or output == "trace":
+    if output in (None, "trace", "all"):
         return "the only output, or the sum over all of them"
     return f"output {output}"
+
+
+def _sketch(size: int, about: Mapping[str, Any]) -> dict[str, str]:
+    """What is told of a kernel that is an estimate."""
+    found = about.get("diagnostics") or {}
+    if not isinstance(found.get("sketch_error"), float):
+        return {"kernel": f"a sketch of {size:,} numbers per gradient"}
+    off = f"off by {found['sketch_error']:.2g} of its norm at {found.get('sketch_images', 0):.0f} images"
+    return {"kernel": f"a sketch of {size:,} numbers per gradient, {off}"}
 
 
 def _steps(settings: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
