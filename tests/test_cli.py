@@ -93,9 +93,9 @@ def test_what_initialized_networks_were_not_measured_for_stays_empty(capsys):
     assert re.search(r"^sensitivity R_shuffled +[\d.]+ ± [\d.]+ *$", capsys.readouterr().out, re.M)
 
 
-def told(table, **columns):
+def told(table, probe="filters", **columns):
     """What the terminal shows of a result, line by line, without spaces at the end."""
-    result = Result("filters", "?", table.assign(**columns))
+    result = Result(probe, "?", table.assign(**columns))
     with (console := Console(width=100)).capture() as capture:
         console.print(_summary(result, "before training", "after training"))
     return [line.rstrip() for line in capture.get().splitlines()]
@@ -117,6 +117,16 @@ def test_a_result_whose_rows_are_layers_shows_them_by_name():
         "filters pooling_index  before training  after training",
         "conv0                  0.100 ± 0.020    0.500 ± 0.010",
     ]
+
+
+def test_fuzziness_is_told_before_and_after_with_what_tells_rows_of_a_layer_apart():
+    one = {"layer": ["conv1"], "interval": "init", "scope": "layer", "index": "sine", "status": "measured"}
+    values = {"fuzziness": 0.5, "fuzziness_se": 0.01, "fuzziness_before": 0.6, "fuzziness_before_se": 0.02}
+    assert told(pd.DataFrame(one), "fuzziness", **values) == [
+        "fuzziness  before training  after training",
+        "conv1      0.600 ± 0.020    0.500 ± 0.010",
+    ] two = pd.DataFrame({**one, "layer": ["conv1", "conv1"], "interval": ["init", "abs"]}) assert [line.split("  ")[0]
+    for line in told(two, "fuzziness", **values)] == ["fuzziness", "conv1, init", "conv1, abs"]
 
 
 def test_an_output_measured_at_several_points_is_told_point_by_point():

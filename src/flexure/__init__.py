@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from flexure.probes.activation_patterns import activation_patterns
     from flexure.probes.elasticity import elasticity
     from flexure.probes.filters import filters
+    from flexure.probes.fuzziness import fuzziness
     from flexure.probes.layers import layers
     from flexure.probes.phase_diagram import phase_diagram
     from flexure.probes.robustness import robustness
@@ -57,6 +58,7 @@ __all__ = [
     "elasticity",
     "examine",
     "filters",
+    "fuzziness",
     "layers",
     "linear_twin",
     "load",
@@ -91,6 +93,7 @@ _WHERE = {
     "elasticity": "flexure.probes.elasticity",
     "examine": "flexure.runs.examine",
     "filters": "flexure.probes.filters",
+    "fuzziness": "flexure.probes.fuzziness",
     "layers": "flexure.probes.layers",
     "linear_twin": "flexure.models",
     "load": "flexure.data",

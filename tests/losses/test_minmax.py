@@ -190,7 +190,7 @@ def test_networks_that_it_cannot_be_applied_to_are_refused():
         MinMaxPenalty(interval="init_minmax", before={"0.weight": torch.zeros(2, 2)})(net())
     with pytest.raises(SpecimenError, match=r"embedding: not drawn by PyTorch's default initializer"):
         MinMaxPenalty(layers="*")(nn.Embedding(3, 2))
-    with pytest.raises(ArgumentError, match="before: expected a network, or the state dict of one; got a list"):
+    with pytest.raises(ArgumentError, match="before: expected a network, a state dict, or a weights file; got a list"):
         MinMaxPenalty(interval="init_minmax", before=[1])(net())
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["as_table", "estimate", "is_main", "numbers", "page", "say", "show", "stderr", "stdout"]
 
 _LAYERS = 8  # of a table with a row per layer, at most
+_EARLIER = ("_init", "_before")  # what columns of a network before its training end in
 
 
 def page(folders: Iterable[Path], to: Path, title: str | None = None) -> Path:
@@ -46,7 +47,7 @@ def show(run: "Run") -> None:
 def _summary(result: "Result", before: str, after: str) -> "Table | Text | None":
     """The output's estimates where it has one row, else one estimate of every point or layer; None: no rows."""
     rows = result.to_frame()
-    names = [name for name in map(str, rows) if f"{name}_se" in rows and not name.endswith("_init")]
+    names = [name for name in map(str, rows) if f"{name}_se" in rows and not name.endswith(_EARLIER)]
     if rows.empty or not names:
         return None
     if "layer" in rows and len(rows) > 1 and (rows["layer"] == "output").all():
@@ -56,7 +57,11 @@ def _summary(result: "Result", before: str, after: str) -> "Table | Text | None"
     known = rows[rows[names[0]].notna()]
     if known.empty:
         return Text(f"{result.probe}: nothing to measure ({rows['status'].iloc[-1]})")
-    return _layers_table(f"{result.probe} {names[0]}", known, names[0], before, after)
+    if "interval" in known and (ways := known[["interval", "scope", "index"]].drop_duplicates()).shape[0] > 1:
+        apart = [name for name in ways if ways[name].nunique() > 1]
+        known = known.assign(layer=known[["layer", *apart]].agg(", ".join, axis=1))
+    title = names[0] if names[0] == result.probe else f"{result.probe} {names[0]}"
+    return _layers_table(title, known, names[0], before, after)
 
 
 def _output_table(probe: str, last: Any, names: list[str], before: str, after: str) -> Table:
@@ -80,14 +85,15 @@ def _points_table(probe: str, rows: Any, names: list[str], before: str, after: s
 
 def _layers_table(title: str, rows: Any, name: str, before: str, after: str, what: str = "layers") -> Table:
     """One estimate, a row per layer; of many those at either end."""
-    compared = f"{name}_init" in rows
+    earlier = next((f"{name}{end}" for end in _EARLIER if f"{name}{end}" in rows), "")
+    compared = bool(earlier)
     table = Table(title, *([before] if compared else []), after, box=None, pad_edge=False)
     left_out = max(len(rows) - _LAYERS, 0)
     for number, (_, row) in enumerate(rows.iterrows()):
         if left_out and number == _LAYERS // 2:
             table.add_row(Text(f"({left_out} more {what})"))
         if not left_out or not 0 <= number - _LAYERS // 2 < left_out:
-            initial = [estimate(row, f"{name}_init")] if compared else []
+            initial = [estimate(row, earlier)] if compared else []
             table.add_row(Text(str(row["layer"])), *initial, estimate(row, name))
     return table
 

@@ -96,6 +96,11 @@ class Interval(ABC):
 
     moves: ClassVar[bool] = False
 
+    @property
+    def scope(self) -> str:
+        """What shares an interval: a layer, a filter, a kernel, each weight; or ``"given"``."""
+        return "layer"
+
     @abstractmethod
     def ends(self, weight: torch.Tensor, reference: Reference = NOTHING) -> Ends:
         """The ends for a weight ``(out, in, *kernel)``; ``(out, in)`` for fully connected layers.
@@ -117,15 +122,18 @@ class Fixed(Interval):
 
     Attributes:
         r: Half of the width, above 0.
-        scope: Everything.
     """
 
     r: float = 1.0
-    scope: ClassVar[str] = "given"
 
     def __post_init__(self) -> None:
         if not 0 < self.r < math.inf:
             raise ArgumentError(f"Fixed: r must be above 0 and finite; got {self.r}.")
+
+    @property
+    def scope(self) -> str:
+        """Everything has the same."""
+        return "given"
 
     def ends(self, weight: torch.Tensor, reference: Reference = NOTHING) -> Ends:
         """The same for every weight."""
@@ -139,8 +147,6 @@ class Init(Interval):
     Known before training, so values before and after can be compared: a layer at its default initialization has
     memberships that are uniform in [0, 1].
     """
-
-    scope: ClassVar[str] = "layer"
 
     def ends(self, weight: torch.Tensor, reference: Reference = NOTHING) -> Ends:
         """The same for every weight of a layer."""
@@ -250,7 +256,10 @@ class Abs(_Scoped):
 class Trajectory(Interval):
     """From the smallest to the largest value that each weight itself has had: dropped are those that never moved."""
 
-    scope: ClassVar[str] = "weight"
+    @property
+    def scope(self) -> str:
+        """Each weight has its own."""
+        return "weight"
 
     def ends(self, weight: torch.Tensor, reference: Reference = NOTHING) -> Ends:
         """One interval per weight."""

@@ -117,6 +117,12 @@ def _check_filters(options: Mapping[str, Any]) -> None:
     check_initialized("filters", options["initialized"])
 
 
+def _check_fuzziness(options: Mapping[str, Any]) -> None:
+    from flexure.probes.fuzziness.settings import Settings
+
+    Settings.of(options["interval"], options["index"], options["layers"], options["shuffle_draws"])
+
+
 def _phase_diagram_passes(options: Mapping[str, Any], images: int) -> Passes:
     """Clean once, then two copies per draw at every point."""
     settings = _phase_diagram_settings(options)
@@ -205,6 +211,7 @@ PROBES: Mapping[str, Probe] = MappingProxyType(
                 opt_in=True,
             ),
             Probe("filters", "flexure.probes.filters", _no_passes, _check_filters),
+            Probe("fuzziness", "flexure.probes.fuzziness", _no_passes, _check_fuzziness),
             Probe("accuracy", "flexure.probes.accuracy", _accuracy_passes, _check_accuracy),
             Probe(
                 "robustness",

@@ -306,10 +306,13 @@ def _summary(errors: Mapping[str, FlexureError], run: Run) -> FlexureError:
 
 
 def _compared(name: str, options: Mapping[str, Any], initial: nn.Module) -> dict[str, Any]:
-    if "initialized" in options:
-        raise ArgumentError(f"{name}.initialized and the weights before training (initial) exclude each other.")
-    knows = "initialized" in defaults(PROBES[name].load())
-    return {**options, "initialized": [initial]} if knows else dict(options)
+    known = defaults(PROBES[name].load())
+    for option, value in (("initialized", [initial]), ("before", initial)):
+        if option in options:
+            raise ArgumentError(f"{name}.{option} and the weights before training (initial) exclude each other.")
+        if option in known:
+            return {**options, option: value}
+    return dict(options)
 
 
 def _plain(value: Any) -> Any:

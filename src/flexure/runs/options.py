@@ -16,7 +16,12 @@ __all__ = ["check_options", "converted", "merge_settings", "parse_settings", "va
 Options = dict[str, dict[str, Any]]
 COMMON = {"batch_size": "--batch-size", "device": "--device", "dtype": "--dtype", "seed": "--seed"}
 PRIVATE = {"progress", "checkpoint", "folder"}
-PYTHON_ONLY = {"transform": ("images",), "points": (), "optimizer": ()}  # the words that may stand for an object
+PYTHON_ONLY = {  # the words that may stand for an object
+    "transform": ("images",),
+    "points": (),
+    "optimizer": (),
+    "checkpoints": (),
+}
 
 
 def parse_settings(settings: Iterable[str]) -> Options:
