@@ -125,8 +125,10 @@ def test_fuzziness_is_told_before_and_after_with_what_tells_rows_of_a_layer_apar
     assert told(pd.DataFrame(one), "fuzziness", **values) == [
         "fuzziness  before training  after training",
         "conv1      0.600 ± 0.020    0.500 ± 0.010",
-    ] two = pd.DataFrame({**one, "layer": ["conv1", "conv1"], "interval": ["init", "abs"]}) assert [line.split("  ")[0]
-    for line in told(two, "fuzziness", **values)] == ["fuzziness", "conv1, init", "conv1, abs"]
+    ]
+    two = pd.DataFrame({**one, "layer": ["conv1", "conv1"], "interval": ["init", "abs"]})
+    names = [line.split("  ")[0] for line in told(two, "fuzziness", **values)]
+    assert names == ["fuzziness", "conv1, init", "conv1, abs"]
 
 
 def test_an_output_measured_at_several_points_is_told_point_by_point():
