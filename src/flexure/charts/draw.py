@@ -18,6 +18,7 @@ from flexure.charts import (
     spectrum,
     theory,
     training,
+    trajectories,
 )
 from flexure.errors import ArgumentError, nearest
 from flexure.results import Result
@@ -37,6 +38,7 @@ DRAWN: dict[str, Callable[..., Any]] = {
     "phase_diagram": phase_diagram.draw,
     "compare": compare.draw,
     **dict.fromkeys(monitor.KINDS, monitor.draw),
+    "monitor_trajectories": trajectories.draw,
     "path_theory": theory.draw,
     "training": training.draw,
 }

@@ -117,6 +117,7 @@ def _provenance(paths: Paths, count: int) -> dict[str, Any]:
     }
     return {
         "specimen": {"name": paths.name},
+        "data": {"name": "the weights alone", "n": 0, "hash": None, "classes": None},
         "settings": {**paths.origin, **{key: value for key, value in paths.reading.items() if key != "seed"}},
         "seed": paths.reading["seed"],
         "monitor": monitor,
@@ -124,9 +125,9 @@ def _provenance(paths: Paths, count: int) -> dict[str, Any]:
 
 
 def _notes(paths: Paths) -> tuple[str, ...]:
-    found = ["The interval of each weight is that of its own path, over the moments that were looked at."]
+    found = []
     if not paths.layers:
-        found = [f"{paths.name}: no weight to follow: it has no convolution. Name others: layers='*'."]
+        found.append(f"{paths.name}: no weight to follow: it has no convolution. Name others: layers='*'.")
     if paths.retold:
         found.append(
             f"{paths.retold} moments were told again with other weights after the training had gone back: the ends of "

@@ -22,6 +22,7 @@ from flexure.page.phase_diagram import contents as phase_diagram
 from flexure.page.sensitivity import contents as sensitivity
 from flexure.page.sweep import contents as sweep
 from flexure.page.training import contents as training
+from flexure.page.trajectories import contents as trajectories
 from flexure.results import Result, Run
 
 __all__ = ["Panel", "panels"]
@@ -39,6 +40,7 @@ _CONTENT: Mapping[str, tuple[Callable[..., Any], str]] = {
     "monitor_sensitivity": (monitor, "monitor.html"),
     "monitor_accuracy": (monitor, "monitor.html"),
     "monitor_elasticity": (monitor, "monitor.html"),
+    "monitor_trajectories": (trajectories, "trajectories.html"),
     "compare": (compare, "compare.html"),
     "sweep": (sweep, "sweep.html"),
 }
