@@ -51,7 +51,7 @@ def test_names_are_text_and_nothing_else(tmp_path):
 def test_patterns_are_answered_over_all_units_and_told_op_by_op(tmp_path):
     page = page_of(of(patterns()), to=tmp_path)
     words = words_of(page)
-    assert "mean cosine of two images’ patterns 0.650" in words and "picks one of several" in words
+    assert "mean cosine of patterns 0.650" in words and "picks one of several" in words
     assert len(data_in(page)["charts"]) == page.count("data-chart=") == 1
 
 

@@ -130,7 +130,9 @@ def _estimates(values: np.ndarray) -> np.ndarray:
     sizes = np.abs(values).sum()
     if not sizes > 0:
         return np.full(len(_ESTIMATES), np.nan)
-    return np.array([values[0], values[0] / sizes, -values[values < 0].sum() / sizes, sizes**2 / (values**2).sum()])
+    return np.array(
+        [values[0], values[0] / sizes, np.abs(values[values < 0]).sum() / sizes, sizes**2 / (values**2).sum()]
+    )
 
 
 def _eigenvalues(matrix: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ def _panel(results: Sequence[Result], labels: Sequence[str], name: str, legend: 
     look = alt.Axis(title=None, labelAngle=-40, labelAlign="right", labelLimit=120, labelOverlap=True, grid=False)
     y: dict[str, Any] = {
         "scale": alt.Scale(zero=False, nice=True),
-        "axis": alt.Axis(title=None, format="~g", tickCount=6),
+        "axis": alt.Axis(title=None, format=".3~g", tickCount=6),
     }
     color = alt.Color("run:N", scale=color_scale(runs), legend=legend_of(runs if legend else [], **STROKE))
     base = alt.Chart(alt.InlineData(values=rows)).encode(x=alt.X("layer:N", sort=layers, axis=look), color=color)

@@ -64,7 +64,7 @@ def _panel(results: Sequence[Result], labels: Sequence[str], name: str, legend: 
     low, high = min([low, *reach]), max([high, *reach])
     beyond = sum(not low <= value <= high for value in values)
     y: dict[str, Any] = {"scale": alt.Scale(domain=[low, high], nice=True)}
-    y["axis"] = alt.Axis(title=None, format="~g", grid=True, tickCount=6)
+    y["axis"] = alt.Axis(title=None, format=".3~g", grid=True, tickCount=6)
     x = alt.X(
         "distance:Q", title="distance", axis=alt.Axis(format="~g", grid=False, tickCount=8), scale=alt.Scale(zero=True)
     )

@@ -66,8 +66,10 @@ def _rows(result: Result, label: str) -> Rows:
 
 def _curve(rows: Rows, runs: list[str], name: str, legend: bool) -> Any:
     y: dict[str, Any] = {"scale": alt.Scale(zero=name == "gamma", nice=True)}
-    y["axis"] = alt.Axis(title=None, format="~g", tickCount=6)
-    base = _base(rows, runs, legend).encode(x=alt.X("at:Q", title="time", axis=alt.Axis(grid=False, format="~s")))
+    y["axis"] = alt.Axis(title=None, format=".3~g", tickCount=6)
+    base = _base(rows, runs, legend).encode(
+        x=alt.X("at:Q", title="time", axis=alt.Axis(grid=False, format="~s", tickCount=8))
+    )
     band = base.mark_area(opacity=0.14).encode(y=alt.Y(f"{name}_low:Q", **y), y2=f"{name}_high:Q")
     line = base.mark_line(strokeWidth=2).encode(y=alt.Y(f"{name}:Q", **y))
     dots = base.mark_point(filled=True, size=34, opacity=1).encode(y=alt.Y(f"{name}:Q", **y), tooltip=_tooltip())
@@ -84,10 +86,10 @@ def _phase(rows: Rows, runs: list[str], name: str, legend: bool) -> Any:
     known = [row for row in rows if row["alpha"] is not None and row["beta"] is not None]
     values = [row[side] for row in known for side in ("alpha", "beta")] or [0.0, 1.0]
     room = 0.06 * (max(values) - min(values)) or 1.0
-    ends = [min([*values, 0.0]) - room, max([*values, 0.0]) + room]
+    ends = [min(values) - room, max(values) + room]
     scale = alt.Scale(domain=ends, nice=False, zero=False)
-    x = {"scale": scale, "axis": alt.Axis(title="β, between classes", format="~g", grid=True, tickCount=6)}
-    y = {"scale": scale, "axis": alt.Axis(title="α, within classes", format="~g", grid=True, tickCount=6)}
+    x = {"scale": scale, "axis": alt.Axis(title="β, between classes", format=".3~g", grid=True, tickCount=6)}
+    y = {"scale": scale, "axis": alt.Axis(title="α, within classes", format=".3~g", grid=True, tickCount=6)}
     base = _base(known, runs, legend).encode(x=alt.X("beta:Q", **x), y=alt.Y("alpha:Q", **y))
     even = alt.Chart(alt.InlineData(values=[{"beta": end, "alpha": end} for end in ends])).mark_line(
         color=LINE, strokeDash=[4, 4], aria=False

@@ -162,7 +162,7 @@ def _curve(
 def _upright(rows: Rows, level: tuple[float, str] | None) -> tuple[dict[str, Any], list[str], dict[str, str]]:
     """The upright axis, what has to be said of it, and what is drawn: value and ends of its interval."""
     if level is not None:
-        axis = {"scale": alt.Scale(zero=False, nice=True), "axis": alt.Axis(title=None, format="~g", tickCount=6)}
+        axis = {"scale": alt.Scale(zero=False, nice=True), "axis": alt.Axis(title=None, format=".4~g", tickCount=6)}
         far = f"{Z95} * datum.se"
         shown = {
             "shown": "isValid(datum.value) ? datum.value : null",

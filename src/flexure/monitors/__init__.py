@@ -7,8 +7,9 @@ from flexure.monitors.monitor import Monitor
 from flexure.monitors.named import Accuracy, Elasticity, Filters, Sensitivity
 from flexure.monitors.trajectories import Trajectories
 from flexure.monitors.watch import Watch
+from flexure.monitors.written import read_steps
 
 __all__ = [
     "Accuracy", "Elasticity", "Filters", "LightningCallback", "Moments", "Monitor", "Sensitivity", "Trajectories",
-    "Watch", "gather", "moments",
+    "Watch", "gather", "moments", "read_steps",
 ]  # fmt: skip

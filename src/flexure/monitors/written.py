@@ -53,7 +53,15 @@ def file_of(step: int) -> str:
 
 
 def read_steps(folder: str | os.PathLike, probe: str) -> list[Result]:
-    """The results that lie there, by step."""
+    """What a probe said at every step, with its arrays: the complete results that lie in the folder, in order.
+
+    Args:
+        folder: Folder of the training: the ``out`` of its :class:`Monitor`.
+        probe: Name of the probe.
+
+    Raises:
+        RunError: A file cannot be read.
+    """
     return [Result.load(path) for path in sorted(place_of(folder, probe).glob("*.parquet"))]
 
 

@@ -8,7 +8,7 @@ from flexure.charts import chart
 from flexure.charts.records import column
 from flexure.charts.theme import colors
 from flexure.page.embed import Picture, picture
-from flexure.page.numbers import Number, interval, number, plain
+from flexure.page.numbers import Number, interval, number
 from flexure.results import MEASURED, Result
 
 __all__ = ["KINDS", "Answer", "Contents", "Kind", "Table", "contents"]
@@ -73,17 +73,15 @@ KINDS: Mapping[str, Kind] = {
     ),
     "activation_patterns": Kind(
         {
-            "cosine_mean": "mean cosine of two images’ patterns",
-            "agreement_mean": "share of units in the same state",
+            "cosine_mean": "mean cosine of patterns",
+            "agreement_mean": "units in the same state",
             "ratio": "within ÷ (within + between)",
         },
         {
             "layer": "op",
-            "kind": "kind",
             "units": "units",
             "never_active": "never active",
             "always_active": "always active",
-            "n": "images",
         },
         {"cosine_mean": 340},
         {
@@ -194,7 +192,8 @@ def _answer(result: Result, label: str, color: str, kind: Kind) -> Answer:
 
 def _table(result: Result, label: str, kind: Kind) -> Table:
     estimates = [name for name in result.table.columns if f"{name}_se" in result.table]
-    estimates = [name for name in estimates if any(value is not None for value in column(result, name))]
+    known = {name: sum(value is not None for value in column(result, name)) for name in estimates}
+    estimates = [name for name in estimates if known[name] > int(len(result) > 2)]  # what one row alone has is above
     facts = [name for name in kind.facts if name in result.table]
     states = [str(state) for state in column(result, "status", MEASURED)]
     told = any(state != MEASURED for state in states)
@@ -211,4 +210,4 @@ def _fact(value: Any) -> str:
     if value is None:
         return "–"
     value = _SIMILARITIES.get(value, value)
-    return f"{value:,}" if isinstance(value, int) else plain(value) if isinstance(value, float) else str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
