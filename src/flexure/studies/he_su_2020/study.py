@@ -31,10 +31,9 @@ def accuracies(runs: Sequence[Run]) -> pd.DataFrame:
     for kind, methods in _TABLE:
         for by in methods:
             found = pd.Series(_scores(runs, {**kind, "by": by}), dtype=float)
+            name = ", ".join([kind["net"], *(part for part in ("linear", "bce") if part in kind), by])
             if len(found):
-                rows[" ".join([*(f"{name}={value}" for name, value in kind.items()), by])] = found.groupby(
-                    level=0
-                ).mean()
+                rows[name] = found.groupby(level=0, sort=False).mean()
     return pd.DataFrame(rows).T
 
 
