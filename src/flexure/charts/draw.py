@@ -14,6 +14,7 @@ from flexure.charts import (
     impacts,
     monitor,
     phase_diagram,
+    robustness,
     sensitivity,
     spectrum,
     theory,
@@ -28,6 +29,7 @@ __all__ = ["DRAWN", "chart", "label_of"]
 DRAWN: dict[str, Callable[..., Any]] = {
     "sensitivity": sensitivity.draw,
     "accuracy": accuracy.draw,
+    "robustness": robustness.draw,
     "filters": filters.draw,
     "elasticity": elasticity.draw,
     "class_sensitivity": class_sensitivity.draw,

@@ -19,6 +19,7 @@ from flexure.page.filters import contents as filters
 from flexure.page.monitor import contents as monitor
 from flexure.page.numbers import number
 from flexure.page.phase_diagram import contents as phase_diagram
+from flexure.page.robustness import contents as robustness
 from flexure.page.sensitivity import contents as sensitivity
 from flexure.page.sweep import contents as sweep
 from flexure.page.training import contents as training
@@ -36,6 +37,7 @@ _CONTENT: Mapping[str, tuple[Callable[..., Any], str]] = {
     **dict.fromkeys(ANALYSES, (analysis, "analysis.html")),
     "cluster": (cluster, "cluster.html"),
     "accuracy": (accuracy, "accuracy.html"),
+    "robustness": (robustness, "robustness.html"),
     "training": (training, "training.html"),
     "monitor_sensitivity": (monitor, "monitor.html"),
     "monitor_accuracy": (monitor, "monitor.html"),
