@@ -406,21 +406,3 @@ def test_nothing_measured_is_said_in_words(tmp_path):
         gather(tmp_path, "sensitivity")
     with pytest.raises(ArgumentError, match="no probe 'sens'"):
         gather(tmp_path, "sens")
-
-
-def test_remarks_that_differ_in_their_numbers_alone_are_told_once():
-    network, images = nn.Sequential(nn.Flatten(), nn.Linear(4, 1)), torch.rand(5, 1, 2, 2)
-    monitor = Monitor("elasticity", images, every=1)
-    for step in range(3):
-        monitor(step, network)
-        with torch.no_grad():
-            network[1].weight.mul_(2)
-    assert len(monitor.result().notes) == 1  # affine: the kernel stays, and so does the step that is recommended
-    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.Linear(3, 1))
-    monitor = Monitor("elasticity", images, every=1)
-    for step in range(3):
-        monitor(step, network)
-        with torch.no_grad():
-            network[1].weight.mul_(2)
-    notes = monitor.result().notes
-    assert len(notes) == 1 and notes[0].endswith("of a residual. (At the last step; the others differ.)")
