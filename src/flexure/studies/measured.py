@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 import flexure
-from flexure.data import Images, distances_of
+from flexure.data import Images, distances_of, sample
 from flexure.errors import ArgumentError
 from flexure.results import MEASURED
 from flexure.runs.train import as_measured
@@ -26,6 +27,7 @@ __all__ = [
     "pooling_gain",
     "shuffled_share",
     "trained_here",
+    "weights_before",
 ]
 
 
@@ -67,14 +69,25 @@ def shuffled_share(run: flexure.Run) -> float:
     return math.log(deepest(run, "R_shuffled")) / math.log(whole) if whole < 1 else math.nan
 
 
-def images_of(run: flexure.Run) -> Images:
-    """The images on which a trained network was measured, read again."""
-    return as_measured(run)[1]
+def images_of(run: flexure.Run, limit: int | None = None) -> Images:
+    """The images on which a trained network was measured, read again; of these as many as ``limit`` at most."""
+    return sample(as_measured(run)[1], limit, seed=run.spec["seed"])
 
 
 def network_of(run: flexure.Run) -> Specimen:
     """A network that was trained, as it was measured."""
     return as_measured(run)[0]
+
+
+def weights_before(run: flexure.Run) -> Path:
+    """The file of a network's weights before it was trained.
+
+    Raises:
+        ArgumentError: The run lies in no folder.
+    """
+    if run.folder is None:
+        raise ArgumentError(f"run {run.name!r}: in no folder, so its weights before the training are not known.")
+    return run.folder / "initial.safetensors"
 
 
 def distances(run: flexure.Run) -> np.ndarray:
