@@ -27,7 +27,7 @@ from flexure.specimen import Specimen
 __all__ = ["Monitor"]
 
 _COMMON = ("seed", "batch_size", "device", "dtype")
-_PRIVATE = ("progress", "checkpoint")
+_PRIVATE = ("progress", "checkpoint", "checkpoints")  # a monitor makes its own series
 _OF_IMAGES = ("sample_", "distance")  # arrays that are the same at every step begin so
 
 

@@ -9,7 +9,7 @@ from flexure.monitors.moments import Every
 from flexure.monitors.monitor import Monitor
 from flexure.specimen import Specimen
 
-__all__ = ["Accuracy", "Elasticity", "Filters", "Sensitivity"]
+__all__ = ["Accuracy", "Elasticity", "Filters", "Fuzziness", "Sensitivity"]
 
 
 class _Named(Monitor):
@@ -71,6 +71,17 @@ class Filters(_Named):
     """
 
     asks = "filters"
+
+
+class Fuzziness(_Named):
+    """How undecided are the weights between the ends of their intervals, while it learns?
+
+    :func:`flexure.fuzziness` at chosen steps. It reads weights alone and needs no images: ``Fuzziness(every=100,
+    interval="minmax")``. With ``before="initial.safetensors"``, or a copy of the network, changes since then are
+    measured as well. For the interval of each weight's own path there is :class:`Trajectories`.
+    """
+
+    asks = "fuzziness"
 
 
 class Accuracy(_Named):

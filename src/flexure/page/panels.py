@@ -17,6 +17,7 @@ from flexure.page.embed import Picture
 from flexure.page.facts import NOT_RECORDED, command_of, rows_of, tree
 from flexure.page.filters import contents as filters
 from flexure.page.monitor import contents as monitor
+from flexure.page.monitored_fuzziness import contents as monitored_fuzziness
 from flexure.page.numbers import number
 from flexure.page.phase_diagram import contents as phase_diagram
 from flexure.page.robustness import contents as robustness
@@ -42,6 +43,7 @@ _CONTENT: Mapping[str, tuple[Callable[..., Any], str]] = {
     "monitor_sensitivity": (monitor, "monitor.html"),
     "monitor_accuracy": (monitor, "monitor.html"),
     "monitor_elasticity": (monitor, "monitor.html"),
+    "monitor_fuzziness": (monitored_fuzziness, "monitored_fuzziness.html"),
     "monitor_trajectories": (trajectories, "trajectories.html"),
     "compare": (compare, "compare.html"),
     "sweep": (sweep, "sweep.html"),
