@@ -48,3 +48,11 @@ def test_examine_keeps_what_follows_and_reads_it_back(tmp_path):
     assert set(run.results) == {"elasticity", "class_sensitivity", "against_distance"}
     back = flexure.read(tmp_path / "one")
     np.testing.assert_array_equal(back["class_sensitivity"]["signed_map"], run["class_sensitivity"]["signed_map"])
+
+
+def test_a_run_that_was_stopped_before_it_kept_what_follows_has_it_when_it_goes_on(tmp_path):
+    about = {"probes": ["elasticity"], "out": tmp_path / "one"}
+    whole = flexure.examine(network(), (X, Y), **about)
+    (tmp_path / "one" / "class_sensitivity.parquet").unlink()
+    again = flexure.examine(network(), (X, Y), **about, resume=True)
+    assert set(again.results) == set(whole.results) == set(flexure.read(tmp_path / "one").results)

@@ -14,7 +14,7 @@ __all__ = ["ALL", "class_sensitivity"]
 
 QUESTION = "Which classes does training on one class move, and how much is the worst above the average?"
 ALL = "all"
-"""What the last row calls classes: it is about all pairs of them."""
+"""What the last row calls both classes, since it is about all pairs of them."""
 _COLUMNS = ("sensitivity", "signed")
 
 

@@ -13,7 +13,7 @@ __all__ = ["CATEGORIES", "label_systems"]
 
 QUESTION = "Of two ways of naming the same images, which does the kernel know?"
 CATEGORIES = ("neither", "second", "first", "both")
-"""Pairs of images by what they share: no class, that of the second system alone, of the first alone, both."""
+"""Kinds of pairs, by whether they share no class, that of the second system alone, of the first alone, or both."""
 
 
 def label_systems(

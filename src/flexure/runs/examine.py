@@ -240,16 +240,15 @@ class _Examination:
         results = folder.finished() if folder else {}
         errors: dict[str, FlexureError] = {}
         _describe(folder, about)
+        for name in list(results):
+            _follow(results, name, folder)
         for name in [name for name in self.options if name not in results]:
             try:
                 with distributed.together():
                     results[name] = self._ask(name, folder)
                 if folder is not None:
                     folder.keep(results[name])
-                for more in following(results[name]):
-                    results[more.probe] = more
-                    if folder is not None:
-                        folder.keep(more)
+                _follow(results, name, folder)
             except RunError as wrong:  # the folder fails, so whatever comes next could not be kept either
                 raise IncompleteRunError(str(wrong), self._run(folder, results, about)) from wrong
             except FlexureError as wrong:
@@ -280,6 +279,14 @@ class _Examination:
         name = folder.path.resolve().name if folder else self.specimen.name
         plain = spec.model_dump(mode="json", exclude_none=True)
         return Run(name, plain, about, results, folder.path if folder else None)
+
+
+def _follow(results: dict[str, Result], name: str, folder: RunFolder | None) -> None:
+    """Add what follows from a result, and keep it beside it."""
+    for more in following(results[name]):
+        results[more.probe] = more
+        if folder is not None:
+            folder.keep(more)
 
 
 def _describe(folder: RunFolder | None, about: Mapping[str, Any]) -> None:
