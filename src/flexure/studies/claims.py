@@ -63,7 +63,7 @@ class Claim:
             raise ArgumentError(f"claim {self.name!r}: rule {self.rule!r} does not go with value {self.value!r}.")
 
     def uses(self, fields: Mapping[str, Any]) -> bool:
-        """Whether it is about the network with these fields, as its settings say (:func:`is_about`).
+        """Whether it is about the network with these fields, as its settings say (see ``is_about``).
 
         A claim that one way is ``better`` than another, ``worse`` one is about the networks of both.
 
