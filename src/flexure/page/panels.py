@@ -16,6 +16,7 @@ from flexure.page.elasticity import contents as elasticity
 from flexure.page.embed import Picture
 from flexure.page.facts import NOT_RECORDED, command_of, rows_of, tree
 from flexure.page.filters import contents as filters
+from flexure.page.fuzziness import contents as fuzziness
 from flexure.page.monitor import contents as monitor
 from flexure.page.monitored_fuzziness import contents as monitored_fuzziness
 from flexure.page.numbers import number
@@ -34,6 +35,8 @@ _CONTENT: Mapping[str, tuple[Callable[..., Any], str]] = {
     "sensitivity": (sensitivity, "sensitivity.html"),
     "phase_diagram": (phase_diagram, "phase_diagram.html"),
     "filters": (filters, "filters.html"),
+    "fuzziness": (fuzziness, "fuzziness.html"),
+    "monitor_fuzziness": (fuzziness, "fuzziness.html"),
     "elasticity": (elasticity, "elasticity.html"),
     **dict.fromkeys(ANALYSES, (analysis, "analysis.html")),
     "cluster": (cluster, "cluster.html"),
