@@ -10,11 +10,13 @@ from torch import nn
 from flexure.bench import mount
 from flexure.errors import ArgumentError
 from flexure.probes.elasticity import elasticity
-from flexure.probes.elasticity.sketch import Sketch
+from flexure.probes.elasticity.factors import Factors
+from flexure.probes.elasticity.sketch import Outer, Sketch, Whole
 from flexure.probes.elasticity.sketched import SketchStrips
 from flexure.probes.elasticity.tangent import Tangent
 from flexure.specimen import Specimen
 from tests import gauge
+from tests.reference.sketch_variance import of_outer, of_whole
 from tests.reference.tangent_kernel import tangent_kernel
 
 SEEDS = 150
@@ -57,16 +59,54 @@ def kernels(model, x, size, outer, outputs=(0, 1), seeds=SEEDS):
 FACTORED = ("conv.weight", "shared.weight", "head.weight")
 
 
+def positive(*shape, seed=0):
+    """Numbers of one sign, so that collisions do not cancel by themselves."""
+    return torch.rand(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) + 0.2
+
+
+def check(products, exact, variance):
+    """Products of two sketches, one for each seed, against their mean and variance."""
+    products = np.array(products)
+    squares = np.square(products - exact)
+    assert abs(products.mean() - exact) <= 4 * products.std(ddof=1) / np.sqrt(len(products))
+    assert abs(squares.mean() - variance) <= 4 * squares.std(ddof=1) / np.sqrt(len(products))
+
+
+def test_sketches_of_vectors_have_the_mean_and_variance_of_the_formula():
+    g, size, products = positive(2, 29), 5, []
+    for seed in range(1500):
+        found = torch.zeros(2, size, dtype=torch.float64)
+        Whole.of(29, size, seed, "w", g.device, g.dtype).add(g, found)
+        products.append(float(found[0] @ found[1]))
+    (one, two), bound = g.numpy(), float(g.square().sum(1).prod() + (g[0] @ g[1]) ** 2) / size
+    check(products, one @ two, of_whole(one, two, size))
+    assert 0.7 * bound < of_whole(one, two, size) <= bound
+
+
+@pytest.mark.parametrize("size", [7, 8])
+def test_sketches_of_products_have_the_mean_and_variance_of_the_formula(size):
+    part, products = Factors(positive(2, 1, 2, 5), positive(2, 1, 2, 4, seed=1)), []
+    for seed in range(1000):
+        found = torch.zeros(2, size, dtype=torch.float64)
+        Outer.of(part, size, seed, "w").add(part, found)
+        products.append(float(found[0] @ found[1]))
+    one, two = part.gradients().view(2, 4, 5).numpy()
+    exact, norms = (one * two).sum(), (one**2).sum() * (two**2).sum()
+    check(products, exact, of_outer(one, two, size))
+    assert of_outer(one, two, size) <= (norms + exact**2 + 4 * (1 + 1 / size) * norms) / size
+
+
 @pytest.mark.parametrize("outer", [(), FACTORED], ids=["whole", "factors"])
-def test_it_is_right_on_average_and_no_more_off_than_the_formula_says(model, outer):
-    found, exact, variance = kernels(model, images(), 24, outer)
-    gap = found.mean(0) - exact
-    error = found.std(0, ddof=1) / np.sqrt(len(found))
-    assert (np.abs(gap) <= 4 * error).all()
-    measured = found.var(0, ddof=1)
-    spread = found.var(0, ddof=1) * np.sqrt(2 / len(found)) + np.square(found - exact).std(0) / np.sqrt(len(found))
-    assert (measured <= variance + 4 * spread).all()
-    assert measured.mean() > 0.3 * variance.mean(), "a bound that says little"
+def test_it_is_right_on_average_and_no_more_off_than_the_formula_says(outer):
+    model = gauge.seeded(lambda: Small().double())
+    with torch.no_grad():
+        for p in model.parameters():
+            p.abs_()
+    found, exact, variance = kernels(model, images(3).abs(), 24, outer, outputs=(0,))
+    assert (np.abs(found.mean(0) - exact) <= 4 * found.std(0, ddof=1) / np.sqrt(len(found))).all()
+    squares = np.square(found - exact)
+    assert (squares.mean(0) <= variance + 4 * squares.std(0) / np.sqrt(len(found))).all()
+    assert squares.mean() > 0.3 * variance.mean(), "a bound that says little"
 
 
 @pytest.mark.parametrize("outer", [(), FACTORED], ids=["whole", "factors"])
