@@ -33,7 +33,7 @@ DRAWN: dict[str, Callable[..., Any]] = {
     "accuracy": accuracy.draw,
     "robustness": robustness.draw,
     "filters": filters.draw,
-    **dict.fromkeys(("fuzziness", "monitor_fuzziness"), fuzziness.draw),
+    "fuzziness": fuzziness.draw,
     "elasticity": elasticity.draw,
     "class_sensitivity": class_sensitivity.draw,
     "against_distance": distance.draw,

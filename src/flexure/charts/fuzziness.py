@@ -47,7 +47,7 @@ def draw(
     Results of several steps are drawn over steps, a line per layer.
 
     Args:
-        results: Results of ``fuzziness``, or of a monitor of it.
+        results: Results of ``fuzziness``.
         labels: A distinct name for each.
         y: ``"fuzziness"`` (default), ``"center_distance"``, ``"density"`` (of the weights of the first layers), or
             several.

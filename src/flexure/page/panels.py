@@ -36,7 +36,6 @@ _CONTENT: Mapping[str, tuple[Callable[..., Any], str]] = {
     "phase_diagram": (phase_diagram, "phase_diagram.html"),
     "filters": (filters, "filters.html"),
     "fuzziness": (fuzziness, "fuzziness.html"),
-    "monitor_fuzziness": (fuzziness, "fuzziness.html"),
     "elasticity": (elasticity, "elasticity.html"),
     **dict.fromkeys(ANALYSES, (analysis, "analysis.html")),
     "cluster": (cluster, "cluster.html"),
