@@ -9,14 +9,14 @@ from torch.func import functional_call
 
 from flexure.bench import Mounted, primary
 from flexure.losses import Loss
-from flexure.probes.elasticity.rank_one import Corrections, LinearNetwork, corrections
+from flexure.probes.elasticity.rank_one import LinearNetwork, corrections
 from flexure.probes.elasticity.steps import Step, costs, pushed
 from flexure.probes.elasticity.tangent import Pass, Tangent
 from flexure.results import Progress
 
 __all__ = ["Moves", "OneOutput", "by_loop", "by_rank_one", "cheaper"]
 
-_NUMBERS = 2**20  # of a chunk of activations
+_NUMBERS = 2**18  # of activations at a time, which stay in the cache
 
 
 @dataclass(frozen=True)
@@ -112,17 +112,16 @@ def by_rank_one(
     seed, slope = _slopes(one.out, y, step.loss, output)
     gradients = torch.autograd.grad(one.out, [use.edge for use in one.uses], seed)
     changes = corrections(one.uses, gradients, step.size)
-    points = x if to is None else to
-    base, width = tangent.mounted.forward(points).flatten(1)[:, output].double(), network.width
-    rows = max(1, _NUMBERS // (len(points) * width))
+    points, out = x if to is None else to, one.out.detach()
+    base = (out if to is None else tangent.mounted.forward(points).flatten(1))[:, output].double()
     moved = x.new_zeros(len(x), len(points), dtype=torch.float64)
-    for start in range(0, len(x), rows):
-        some = slice(start, start + rows)
-        part = {name: [(h[some], change[some]) for h, change in uses] for name, uses in changes.items()}
-        moved[some] = network.pushed(points, part)[..., output].double() - base
+    for some, after in network.in_parts(points, changes, max(1, _NUMBERS // (len(points) * network.width))):
+        moved[some] = after[..., output].double() - base
         if progress is not None:
-            progress(min(start + rows, len(x)), len(x))
-    own = moved.diagonal() if to is None else _own(network, x, changes, output) - one.out[:, output].detach().double()
+            progress(min(some.stop, len(x)), len(x))
+    if to is None:
+        return Moves(moved, moved.diagonal(), slope)
+    own = network.own(x, changes, max(1, _NUMBERS // network.width))[:, output].double() - out[:, output].double()
     return Moves(moved, own, slope)
 
 
@@ -133,12 +132,3 @@ def _slopes(out: torch.Tensor, y: torch.Tensor, loss: Loss, output: int) -> tupl
         cost = costs(loss, leaf, y).sum()
     (seed,) = torch.autograd.grad(cost, leaf)
     return seed, seed[:, output].double()
-
-
-def _own(network: LinearNetwork, x: torch.Tensor, changes: Corrections, output: int) -> torch.Tensor:
-    """Prediction at each image after the step on itself."""
-    own = []
-    for i, image in enumerate(x):
-        part = {name: [(h[i : i + 1], change[i : i + 1]) for h, change in uses] for name, uses in changes.items()}
-        own.append(network.pushed(image[None], part)[0, 0, output])
-    return torch.stack(own).double()
