@@ -62,13 +62,10 @@ class Doubts:
         """
         own, slope = moves.own.cpu().numpy(), moves.slope.cpu().numpy()
         with np.errstate(invalid="ignore", divide="ignore"):
-            taken = np.where(slope == 0, 0.0, np.abs(_curvature(mounted, x, y, output, step) * own / slope))
+            taken = np.where(slope == 0, 0.0, np.abs(_curvature(moves.out, y, output, step) * own / slope))
         few = slice(0, _IMAGES)
-        return cls(
-            float(np.nanmax(taken, initial=0.0)),
-            _rounding(mounted, moves.moved[few, :_POINTS], x[few], y[few], points[:_POINTS], output, step),
-            _crossed(mounted, parameters, x[few], y[few], points[:_POINTS], step),
-        )
+        again = _again(mounted, parameters, moves.moved[few, :_POINTS], x[few], y[few], points[:_POINTS], output, step)
+        return cls(float(np.nanmax(taken, initial=0.0)), *again)
 
     def notes(self, dtype: torch.dtype) -> list[str]:
         """What the user should know."""
@@ -87,50 +84,67 @@ class Doubts:
         return found
 
 
-def _rounding(
+@dataclass(eq=False)
+class _Kinks:
+    """Counts the units with a kink that are on one side before a step and on the other after it.
+
+    Attributes:
+        is_chain: Whether a step begins where the one before it ended, instead of where the first began.
+    """
+
+    is_chain: bool
+    changed: int = 0
+    total: int = 0
+    _before: list[torch.Tensor] | None = None
+
+    def see(self, above: list[torch.Tensor]) -> None:
+        """Take which units of each layer are above their kink: first without a step, then after each."""
+        for old, new in zip(self._before or (), above, strict=self._before is not None):
+            self.changed, self.total = self.changed + int((old != new).sum()), self.total + old.numel()
+        if self._before is None or self.is_chain:
+            self._before = above
+
+    @property
+    def share(self) -> float:
+        """Share of the units, over steps and points."""
+        return self.changed / self.total if self.total else 0.0
+
+
+def _again(
     mounted: Mounted,
+    parameters: Mapping[str, torch.Tensor],
     moved: torch.Tensor,
     x: torch.Tensor,
     y: torch.Tensor,
     points: torch.Tensor,
     output: int,
     step: Step,
-) -> float:
-    """The same steps in float64, where that is another arithmetic and the optimizer has no state of its own."""
-    if mounted.dtype == torch.float64 or step.optimizer is not None or mounted.device.type == "mps":
-        return 0.0
-    exact = replace(mounted, model=copy.deepcopy(mounted.model).double(), dtype=torch.float64)
-    named = {name: p for name, p in exact.model.named_parameters() if p.requires_grad}
-    points = points.double()
+) -> tuple[float, float]:
+    """How far off what was measured is, and the share of units that change sides, from the same steps once more.
+
+    In float64, where that is another arithmetic and the optimizer has no state of its own.
+    """
+    is_plain = mounted.dtype == torch.float64 or step.optimizer is not None or mounted.device.type == "mps"
+    if not is_plain:
+        mounted = replace(mounted, model=copy.deepcopy(mounted.model).double(), dtype=torch.float64)
+        parameters = {name: p for name, p in mounted.model.named_parameters() if p.requires_grad}
+        x, points = x.double(), points.double()
+    kinks = _Kinks(step.sequential)
 
     def evaluate(values: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        return _outputs(exact, values, points)[:, [output]]
+        out, above = _watched(mounted, values, points)
+        kinks.see(above)
+        return out[:, [output]]
 
-    rows = [push.moved[:, 0] for push in pushed(exact, named, x.double(), y, evaluate, step)]
-    expected = torch.stack(rows)
+    expected = torch.stack([push.moved[:, 0] for push in pushed(mounted, parameters, x, y, evaluate, step)])
     norm = float(expected.norm())
-    return float((moved - expected).norm()) / norm if norm > 0 else 0.0
+    return 0.0 if is_plain or not norm > 0 else float((moved - expected).norm()) / norm, kinks.share
 
 
-def _crossed(
-    mounted: Mounted,
-    parameters: Mapping[str, torch.Tensor],
-    x: torch.Tensor,
-    y: torch.Tensor,
-    points: torch.Tensor,
-    step: Step,
-) -> float:
-    """Share of units with a kink that change sides."""
-    changed = total = 0
-    for push in pushed(mounted, parameters, x, y, lambda values: points.new_zeros(1, 1), step):
-        sides = (_sides(mounted, values, points) for values in (push.before, push.after))
-        for old, new in zip(*sides, strict=True):
-            changed, total = changed + int((old != new).sum()), total + old.numel()
-    return changed / total if total else 0.0
-
-
-def _sides(mounted: Mounted, values: Mapping[str, torch.Tensor], points: torch.Tensor) -> list[torch.Tensor]:
-    """Which units of each layer with a kink are above it."""
+def _watched(
+    mounted: Mounted, values: Mapping[str, torch.Tensor], points: torch.Tensor
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Outputs, and which units of each layer with a kink are above it."""
     found: list[torch.Tensor] = []
 
     def take(emission: Emission) -> None:
@@ -139,20 +153,16 @@ def _sides(mounted: Mounted, values: Mapping[str, torch.Tensor], points: torch.T
 
     with Recorder(mounted.model, take) as recorder:
         recorder.begin()
-        functional_call(mounted.model, dict(values), (points,))
-    return found
+        result = functional_call(mounted.model, dict(values), (points,))
+    return primary(result, mounted.specimen).flatten(1), found
 
 
-def _curvature(mounted: Mounted, x: torch.Tensor, y: torch.Tensor, output: int, step: Step) -> np.ndarray:
+def _curvature(out: torch.Tensor, y: torch.Tensor, output: int, step: Step) -> np.ndarray:
     """Second derivative of each image's loss by the output that is watched."""
     with torch.enable_grad():
-        out = mounted.forward(x).flatten(1).detach().requires_grad_()
+        out = out.detach().requires_grad_()
         (slope,) = torch.autograd.grad(costs(step.loss, out, y).sum(), out, create_graph=True)
         if not slope.requires_grad:
-            return np.zeros(len(x))
+            return np.zeros(len(y))
         (found,) = torch.autograd.grad(slope[:, output].sum(), out, allow_unused=True, materialize_grads=True)
     return found[:, output].double().cpu().numpy()
-
-
-def _outputs(mounted: Mounted, values: Mapping[str, torch.Tensor], points: torch.Tensor) -> torch.Tensor:
-    return primary(functional_call(mounted.model, dict(values), (points,)), mounted.specimen).flatten(1)

@@ -44,11 +44,13 @@ class Moves:
         moved: Change of the prediction at point j by the steps on image i ``(n, m)``, float64.
         own: Change at the image itself ``(n,)``.
         slope: Derivative of the loss by the output at the image, summed over the steps ``(n,)``.
+        out: All outputs at the image where the steps begin ``(n, outputs)``.
     """
 
     moved: torch.Tensor
     own: torch.Tensor
     slope: torch.Tensor
+    out: torch.Tensor
 
 
 def cheaper(network: LinearNetwork | None, n: int, m: int) -> str:
@@ -85,15 +87,16 @@ def by_loop(
         out = primary(functional_call(mounted.model, dict(values), (image[None],)), mounted.specimen)
         return out.flatten(1)[0, output].double()
 
-    moved, own, slopes = [], [], []
+    moved, own, slopes, outs = [], [], [], []
     steps = pushed(mounted, parameters, x, y, evaluate, step)
     for i, push in enumerate(steps):
         moved.append(push.moved[:, 0])
         slopes.append(push.slope[output])
+        outs.append(push.out)
         own.append(push.moved[i, 0] if to is None else at(push.after, x[i]) - at(push.before, x[i]))
         if progress is not None:
             progress(i + 1, len(x))
-    return Moves(torch.stack(moved), torch.stack(own), torch.stack(slopes))
+    return Moves(torch.stack(moved), torch.stack(own), torch.stack(slopes), torch.stack(outs))
 
 
 def by_rank_one(
@@ -120,9 +123,9 @@ def by_rank_one(
         if progress is not None:
             progress(min(some.stop, len(x)), len(x))
     if to is None:
-        return Moves(moved, moved.diagonal(), slope)
+        return Moves(moved, moved.diagonal(), slope, out)
     own = network.own(x, changes, max(1, _NUMBERS // network.width))[:, output].double() - out[:, output].double()
-    return Moves(moved, own, slope)
+    return Moves(moved, own, slope, out)
 
 
 def _slopes(out: torch.Tensor, y: torch.Tensor, loss: Loss, output: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -100,7 +100,8 @@ class Corrected:
         """
         for (_, change), reach in zip(self.of_weight, reaches, strict=True):
             push = change[some, None]
-            out = z if room is None and len(z) == len(push) else room and room(z, len(push), *z.shape[1:])
+            mine = z if len(z) == len(push) else None
+            out = mine if room is None else room(z, len(push), *z.shape[1:])
             z, room = torch.addcmul(z, reach, push, out=out), None
         for _, change in () if self._is_even else self.of_bias:
             z = z + change[some, None]

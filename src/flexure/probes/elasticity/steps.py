@@ -43,11 +43,13 @@ class Push:
     Attributes:
         moved: Change of every prediction ``(points, outputs)``, float64.
         slope: Derivative of the loss by the outputs at the image, summed over the steps ``(outputs,)``, float64.
+        out: Outputs at the image before the first of them ``(outputs,)``.
         before, after: The parameters.
     """
 
     moved: torch.Tensor
     slope: torch.Tensor
+    out: torch.Tensor
     before: Parameters
     after: Parameters
 
@@ -84,19 +86,21 @@ def pushed(
     for image, label in zip(x, y, strict=True):
         values, slope = here, torch.zeros((), dtype=torch.float64, device=base.device)
         take = take if step.sequential and take is not None else begin()
+        outs = []
         for _ in range(step.count):
-            gradients, push = _gradients(mounted, values, image[None], label[None], step.loss)
+            gradients, push, out = _gradients(mounted, values, image[None], label[None], step.loss)
             values, slope = take(values, gradients), slope + push
+            outs.append(out)
         after = evaluate(values).double()
-        yield Push(after - base, slope, here, values)
+        yield Push(after - base, slope, outs[0], here, values)
         if step.sequential:
             here, base = values, after
 
 
 def _gradients(
     mounted: Mounted, values: Parameters, x: torch.Tensor, y: torch.Tensor, loss: Loss
-) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """Gradients of the loss at one image by the parameters, and by the outputs."""
+) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
+    """Gradients of the loss at one image by the parameters, and by the outputs; and the outputs."""
     leaves = {name: value.requires_grad_() for name, value in values.items()}
     with torch.enable_grad():
         out = primary(functional_call(mounted.model, leaves, (x,)), mounted.specimen).flatten(1)
@@ -104,7 +108,7 @@ def _gradients(
     found = torch.autograd.grad(cost, [out, *leaves.values()], allow_unused=True, materialize_grads=True)
     for value in values.values():
         value.requires_grad_(False)
-    return list(found[1:]), found[0][0].double()
+    return list(found[1:]), found[0][0].double(), out[0].detach()
 
 
 def _beginner(step: Step, parameters: Parameters) -> Callable[[], Callable[[Parameters, Sequence[torch.Tensor]], Any]]:
