@@ -76,23 +76,31 @@ def _output_table(probe: str, last: Any, names: list[str], before: str, after: s
 
 def _points_table(probe: str, rows: Any, names: list[str], before: str, after: str) -> Table:
     """One estimate at the output, a row for each point that was measured, named by what sets it apart."""
-    facts = rows[rows.columns[: rows.columns.get_loc(names[0])]].select_dtypes("number")
+    facts = rows[rows.columns[: rows.columns.get_loc(names[0])]]
     apart = [str(name) for name in facts if facts[name].nunique() > 1][:2]
-    labels = [", ".join(f"{name} {row[name]:.3g}" for name in apart) for row in facts.to_dict("records")]
+    records = facts.to_dict("records")
+    labels = [", ".join(_fact(name, row[name]) for name in apart if row[name] == row[name]) for row in records]
     name = "R" if "R" in names else names[0]
-    return _layers_table(f"{probe} {name}", rows.assign(layer=labels), name, before, after, what="points")
+    most = len(rows) if "attack" in apart else _LAYERS  # an attack's number is not shown without the others'
+    return _layers_table(f"{probe} {name}", rows.assign(layer=labels), name, before, after, what="points", most=most)
 
 
-def _layers_table(title: str, rows: Any, name: str, before: str, after: str, what: str = "layers") -> Table:
+def _fact(name: str, value: Any) -> str:
+    return value if isinstance(value, str) else f"{name} {value:.3g}"
+
+
+def _layers_table(
+    title: str, rows: Any, name: str, before: str, after: str, what: str = "layers", most: int = _LAYERS
+) -> Table:
     """One estimate, a row per layer; of many those at either end."""
     earlier = next((f"{name}{end}" for end in _EARLIER if f"{name}{end}" in rows), "")
     compared = bool(earlier)
     table = Table(title, *([before] if compared else []), after, box=None, pad_edge=False)
-    left_out = max(len(rows) - _LAYERS, 0)
+    left_out = max(len(rows) - most, 0)
     for number, (_, row) in enumerate(rows.iterrows()):
-        if left_out and number == _LAYERS // 2:
+        if left_out and number == most // 2:
             table.add_row(Text(f"({left_out} more {what})"))
-        if not left_out or not 0 <= number - _LAYERS // 2 < left_out:
+        if not left_out or not 0 <= number - most // 2 < left_out:
             initial = [estimate(row, earlier)] if compared else []
             table.add_row(Text(str(row["layer"])), *initial, estimate(row, name))
     return table

@@ -188,7 +188,7 @@ def sign_noise(
 
 
 STARTS = ("random", "clean", "fgsm")
-"""Where PGD may start: at a random image of the box, at the image itself, at the image that FGSM finds."""
+"""Names of a random image of the box, of the image itself, and of the one that FGSM finds."""
 
 
 @dataclass(eq=False)

@@ -87,7 +87,7 @@ class Pairs:
 
     @property
     def p_value(self) -> float:
-        r"""McNemar's test, exactly: how likely so uneven a split of the questions that differ is by tossing a coin.
+        """How likely a coin would split the questions that differ so unevenly, after McNemar.
 
         >>> Pairs(0, 5, 100).p_value, Pairs(3, 3, 10).p_value, Pairs(0, 0, 10).p_value
         (0.0625, 1.0, 1.0)

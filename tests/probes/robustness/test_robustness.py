@@ -176,10 +176,25 @@ def test_the_panel_is_quiet_where_attacks_work():
     assert found.notes == ()
     names = {check["check"] for check in found.provenance["sanity"]}
     assert names == {
-        "zero-eps", "far", "zero-gradients", "gradient-size", "plain-pgd", "noise", "margin", "convergence", "flips",
+        "zero-eps", "chance", "far", "zero-gradients", "gradient-size", "plain-pgd", "noise", "margin", "convergence",
+        "flips",
     }  # fmt: skip
     assert checks(found, "zero-eps")[0]["value"] == 1 and checks(found, "far")[0]["value"] <= 0.05
     assert checks(found, "gradient-size")[0]["low"] < checks(found, "gradient-size")[0]["value"]
+
+
+def test_a_network_that_always_gives_one_answer_is_not_called_robust():
+    class Stubborn(nn.Module):
+        def forward(self, x):
+            return torch.stack([x.mean((1, 2, 3)) + 3, x.mean((1, 2, 3)) / 2], 1)
+
+    x, _ = labelled(20)
+    found = flexure.robustness(Specimen(Stubborn(), bounds=(0, 1)), (x, torch.arange(20) % 2), eps=[0.1], steps=2)
+    assert checks(found, "far")[0]["fine"] is False is checks(found, "chance")[0]["fine"]
+    assert found.notes == (
+        "0.500 of the images are right as they are, 0.500 would be if the answer were always the same. What such a "
+        "network withstands says nothing.",
+    )
 
 
 def test_a_network_so_sure_that_its_gradients_vanish_is_said_to_mask_them():

@@ -88,10 +88,11 @@ def robustness(
         steps of PGD, a climb per line of ``provenance["climbs"]``.
 
         ``provenance["sanity"]`` is the panel that tells whether the attacks were worth their name, a record per check:
-        eps = 0 changes nothing; plain PGD, the last image from the first start, does no less harm than FGSM, FGSM no
-        less than random signs, the cross-entropy no less than the margin; at a very large eps nothing is left; how many
-        gradients are exactly zero and how large the median is; whether PGD had converged; how many wrong images FGSM
-        made right, which do not count. Where a check fails a note says so, and names gradient masking.
+        eps = 0 changes nothing; the network is better than one answer for all; plain PGD, the last image from the first
+        start, does no less harm than FGSM, FGSM no less than random signs, the cross-entropy no less than the margin;
+        at a very large eps nothing is left; how many gradients are exactly zero and how large the median is; whether
+        PGD had converged; how many wrong images FGSM made right, which do not count. Where a check fails a note says
+        so, and names gradient masking.
 
     Raises:
         ArgumentError: eps is negative or does not rise, or another option is out of range.

@@ -28,8 +28,8 @@ class Check:
     """One line of the panel.
 
     Attributes:
-        check: What was checked: ``zero-eps``, ``plain-pgd``, ``far``, ``zero-gradients``, ``gradient-size``, ``noise``,
-            ``margin``, ``convergence`` or ``flips``.
+        check: What was checked: ``zero-eps``, ``chance``, ``plain-pgd``, ``far``, ``zero-gradients``,
+            ``gradient-size``, ``noise``, ``margin``, ``convergence`` or ``flips``.
         eps: At which budget; None where there is none.
         value: What was found.
         low, high: A 95 % interval; None where there is none.
@@ -58,16 +58,18 @@ def checks_of(found: Outcomes, settings: Settings, bounds: tuple[float, float]) 
     if not right or any((part == LOST).any() for part in right.values()):
         return []
     budgets = [(place, eps) for place, eps in enumerate(settings.eps) if eps > 0]
-    whole = [_still(found), _far(right["far"][0], FAR * (bounds[1] - bounds[0])), *_gradients(found)]
+    whole = [_still(found), _chance(found), _far(right["far"][0], FAR * (bounds[1] - bounds[0])), *_gradients(found)]
     return [*whole, *(check for place, eps in budgets for check in _at(found, settings, right, place, eps))]
 
 
 def warnings_of(checks: list[Check]) -> list[str]:
     """What must be said beside the numbers: gradient masking by its name, and climbs that were not at their end."""
-    masked = [check.says for check in checks if check.check in _MASKING and check.fine is False]
+    idle = [check.says for check in checks if check.check == "chance" and check.fine is False]
+    masking = [name for name in _MASKING if name != "far" or not idle]  # what never answers otherwise cannot be fooled
+    masked = [check.says for check in checks if check.check in masking and check.fine is False]
     slow = [check.says for check in checks if check.check == "convergence" and check.fine is False]
     unsteady = [check.says for check in checks if check.check == "zero-eps" and check.fine is False]
-    notes = list(unsteady)
+    notes = unsteady + [f"{says} What such a network withstands says nothing." for says in idle]
     if masked:
         notes.append(
             f"Warning: signs of gradient masking. {' '.join(masked)} The attacks fail for want of a gradient, so the "
@@ -83,6 +85,16 @@ def _still(found: Outcomes) -> Check:
     low, high = _wilson(same)
     says = f"At eps = 0, {int(same.sum())} of {len(same)} answers are those on the images as they are."
     return Check("zero-eps", 0.0, float(same.mean()), low, high, len(same), bool(same.all()), says)
+
+
+def _chance(found: Outcomes) -> Check:
+    """Whether the network is right more often than one that always gives the same answer."""
+    counts = np.unique(found["label"], return_counts=True)[1]
+    right, n = float((found["clean"] == 1).mean()), len(found)
+    most = float(counts.max() / n)
+    low, high = _wilson(found["clean"] == 1)
+    says = f"{right:.3f} of the images are right as they are, {most:.3f} would be if the answer were always the same."
+    return Check("chance", 0.0, right, low, high, n, right > most, says)
 
 
 def _far(right: np.ndarray, eps: float) -> Check:

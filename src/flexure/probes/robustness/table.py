@@ -82,7 +82,7 @@ def _measured(found: Outcomes, name: str, eps: float, row: np.ndarray, clean: np
 def _row(name: str, eps: float, numbers: Mapping[str, float], n: int, status: str) -> dict[str, Any]:
     values = {key: numbers.get(key, math.nan) for key in (*_SHARES, *_NORMS)}
     norm = MINIMUM[name].norm if name in MINIMUM else "linf"
-    return {"layer": OUTPUT, "attack": name, "norm": norm, "eps": eps, **values, "n": n, "status": status}
+    return {"layer": OUTPUT, "attack": name, "eps": eps, "norm": norm, **values, "n": n, "status": status}
 
 
 def _shares(row: np.ndarray, clean: np.ndarray) -> dict[str, float]:
