@@ -58,6 +58,19 @@ def test_shuffles_say_whether_it_is_more_than_growth():
     assert answer.shuffled == (1, 2) and answer.fell == 1 and answer.rose == 0
 
 
+def test_a_change_that_may_be_nothing_is_not_counted():
+    before, after = gauge.seeded(build), gauge.seeded(build)
+    with torch.no_grad():
+        for layer in after:
+            step = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(len(layer.weight[0])))
+            layer.weight += 1e-3 * step
+    found = flexure.fuzziness(after, before=before)
+    errors = found["fuzziness_change"] / found["fuzziness_change_se"]
+    assert (abs(errors) < 1.96).all() and (errors != 0).all()
+    answer = contents([found], ["net"]).answers[0]
+    assert (answer.fell, answer.rose) == (0, 0)
+
+
 def test_layers_beyond_chance_are_counted():
     net = gauge.seeded(build)
     with torch.no_grad():
