@@ -20,7 +20,7 @@ _COLORS = {"reproduced": "green", "differs": "red", "undecided": "yellow", "not 
 
 @app.command
 def study(
-    name: Annotated[str | None, flag("he_su_2020, petrini_2021 or tomasini_2022.", "list them")] = None,
+    name: Annotated[str | None, flag("he_su_2020, petrini_2021, shen_2020 or tomasini_2022.", "list them")] = None,
     /,
     *,
     full: Annotated[bool, flag("The paper's sizes: many hours on a GPU.")] = False,

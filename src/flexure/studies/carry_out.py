@@ -21,7 +21,7 @@ from flexure.studies.lab import Lab
 
 __all__ = ["STUDIES", "study"]
 
-STUDIES = ("he_su_2020", "petrini_2021", "tomasini_2022")
+STUDIES = ("he_su_2020", "petrini_2021", "shen_2020", "tomasini_2022")
 QUESTION = "Which of the paper's claims hold for the networks trained here?"
 _EMPTY = Finding(math.nan, math.nan, math.nan, math.nan, 0)
 _UNITS = {"n": "networks", "seconds": "s of wall time"}
@@ -45,7 +45,7 @@ def study(
     and called again.
 
     Args:
-        name: ``"he_su_2020"``, ``"petrini_2021"`` or ``"tomasini_2022"``.
+        name: ``"he_su_2020"``, ``"petrini_2021"``, ``"shen_2020"`` or ``"tomasini_2022"``.
         full: The paper's sizes (many hours on a GPU) instead of small networks on parts of the data.
         claims: Names of the claims to judge; none: all that are judged in this mode.
         root: Where data sets lie, as for :func:`flexure.load`; a folder ``cifar10`` of class folders in ``train`` and
