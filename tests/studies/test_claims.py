@@ -107,7 +107,8 @@ def test_every_claim_names_its_networks_and_has_a_judge(name):
     assert set(judges) == set(names)
     for one in study.claims:
         assert "full" in study.networks[one.networks], one.name
-        for asked in study.networks[one.networks].values():
+        for mode, found in study.networks[one.networks].items():
+            asked = study.networks[found["same"]][mode] if "same" in found else found
             used = [one.uses({**asked["base"], **run}) for run in asked["runs"]]
             assert any(used) and all(used) == (not _SAY & one.settings.keys()), one.name
     assert {"title", "authors", "year", "arxiv", "fixed", "full_hours", "full_device"} <= study.about.keys()
