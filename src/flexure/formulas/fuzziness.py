@@ -118,7 +118,7 @@ class KaufmannQuadratic(Index):
 
     @property
     def is_concave(self) -> bool:
-        """It is not: between a crisp and an undecided set it lies below the chord."""
+        """No, since between a crisp and an undecided set it lies below the chord."""
         return False
 
     def term(self, mu: torch.Tensor) -> torch.Tensor:
@@ -168,7 +168,7 @@ class Kosko(Index):
 
     @property
     def is_concave(self) -> bool:
-        """It is not: between a crisp and an undecided set it lies below the chord."""
+        """No, since between a crisp and an undecided set it lies below the chord."""
         return False
 
     def term(self, mu: torch.Tensor) -> torch.Tensor:
@@ -277,6 +277,7 @@ INDICES: Mapping[str, Callable[..., Index]] = MappingProxyType(
         "sine": Sine,
     }
 )
+"""The indices by name."""
 
 
 def as_index(choice: str | Mapping[str, Mapping[str, Any]] | Index) -> Index:

@@ -98,7 +98,7 @@ class Interval(ABC):
 
     @property
     def scope(self) -> str:
-        """What shares an interval: a layer, a filter, a kernel, each weight; or ``"given"``."""
+        """A layer, a filter, a kernel or a weight, whichever has an interval of its own; or ``"given"``."""
         return "layer"
 
     @abstractmethod
@@ -280,6 +280,7 @@ INTERVALS: Mapping[str, Callable[..., Interval]] = MappingProxyType(
         "trajectory": Trajectory,
     }
 )
+"""The intervals by name."""
 
 
 def as_interval(choice: str | Mapping[str, Mapping[str, Any]] | Interval) -> Interval:
@@ -295,7 +296,7 @@ def as_interval(choice: str | Mapping[str, Mapping[str, Any]] | Interval) -> Int
 
 
 def membership(weight: torch.Tensor, ends: Ends, *, clip: bool = True) -> torch.Tensor:
-    r"""Where does each weight lie between its ends? :math:`\mu = (w - a)/(b - a)`, with |w| for w where ends say so.
+    r"""Where does each weight lie between its ends? :math:`\mu = (w - a)/(b - a)`, of magnitudes where ends are.
 
     Args:
         weight: Of any shape.
