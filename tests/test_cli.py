@@ -145,6 +145,16 @@ def test_an_output_measured_at_several_points_is_told_point_by_point():
     ]
 
 
+def test_attacks_are_told_by_name_and_none_is_left_out():
+    cells = [("clean", 0.0), *((name, eps) for name in ("fgsm", "pgd", "worst") for eps in (0.01, 0.03, 0.1))]
+    attacked = pd.DataFrame([*cells, ("jsma", float("nan"))], columns=["attack", "eps"])
+    attacked.insert(0, "layer", "output")
+    lines = told(attacked, robust_accuracy=0.5, robust_accuracy_se=0.01)
+    assert len(lines) == 12
+    assert [line.split("  ")[0] for line in lines[1:4]] == ["clean, eps 0", "fgsm, eps 0.01", "fgsm, eps 0.03"]
+    assert lines[-1].split("  ")[0] == "jsma"
+
+
 @pytest.mark.parametrize(("count", "shown"), [(8, 8), (9, 9), (53, 9)])
 def test_of_a_deep_network_the_layers_at_either_end_are_shown(count, shown):
     names = [line.split("  ")[0] for line in told(layers_table(count))[1:]]
