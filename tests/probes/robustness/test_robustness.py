@@ -117,9 +117,25 @@ def test_images_that_are_wrong_at_first_do_not_count_as_robust_where_an_attack_m
             return torch.cat([a, torch.zeros_like(a)], 1)
 
     found = flexure.robustness(Specimen(Hops(), bounds=(0, 1)), (x, torch.tensor([0, 1])), eps=0.1, steps=2)
-    assert rows(found, "fgsm")["clean_accuracy"][0] == 0.5
+    assert rows(found, "fgsm")["clean_accuracy"][0] == 0.5 == rows(found, "fgsm")["robust_accuracy"][0]
     raised = checks(found, "flips")[0]
-    assert raised["fine"] is None and "do not count as robust" in raised["says"]
+    assert raised["value"] == 0.5 and raised["fine"] is None and "do not count as robust" in raised["says"]
+
+
+def test_what_a_larger_budget_steps_over_is_remembered_from_the_smaller():
+    class Strip(nn.Module):
+        """Wrong on a narrow strip alone, that long steps leap over."""
+
+        def forward(self, x):
+            x = x.flatten(1)
+            f = torch.where((x - 0.55).abs() < 0.01, 1.0, x - 2)
+            return torch.cat([torch.zeros_like(f), f], 1)
+
+    data = torch.full((3, 1, 1, 1), 0.5).double(), torch.zeros(3, dtype=torch.int64)
+    options = {"steps": 1, "step": 1.0, "starts": "clean"}
+    found = flexure.robustness(Specimen(Strip(), bounds=(0, 1)), data, eps=[0.05, 0.2], **options)
+    assert rows(found, "fgsm")["robust_accuracy"].tolist() == [0, 1]
+    assert rows(found, "pgd")["robust_accuracy"].tolist() == [0, 0]
 
 
 def test_normalization_is_part_of_the_network_and_budgets_are_in_pixels():
