@@ -162,6 +162,21 @@ def test_other_points_may_be_watched(route):
         np.testing.assert_allclose(part[name], whole[name][:4, 4:], rtol=1e-9)
 
 
+@pytest.mark.parametrize("is_other", [False, True])
+@pytest.mark.parametrize("make", [Skip, lambda: mlp(16, 12, 10, 2)])
+def test_how_many_images_are_stepped_on_at_a_time_changes_nothing(make, is_other, monkeypatch):
+    (x, y), model = images(7), gauge.seeded(lambda: make().double(), 2)
+    points = images(5, seed=3)[0] if is_other else None
+    found = []
+    for numbers in (1, 12 * 7 * 3, 2**18):
+        monkeypatch.setattr("flexure.probes.elasticity.exact._NUMBERS", numbers)
+        found.append(elasticity(model, (x, y), points=points, step=0.1, output=1, route="rank_one")["kernel"])
+    np.testing.assert_allclose(found[0], found[2], rtol=1e-11)
+    np.testing.assert_allclose(found[1], found[2], rtol=1e-11)
+    by_loop = elasticity(model, (x, y), points=points, step=0.1, output=1, route="loop")["kernel"]
+    np.testing.assert_allclose(found[1], by_loop, rtol=1e-10)
+
+
 def test_the_cheaper_route_is_taken():
     x, y = images(9)
     assert elasticity(mlp(16, 9, 6, 1), (x, y), step=0.1).provenance["route"] == "rank_one"
