@@ -49,7 +49,9 @@ def test_every_layer_has_its_share_with_that_of_random_walks():
 
 @pytest.mark.parametrize("name", ["near_end", "center_distance", "fuzziness"])
 def test_each_number_can_be_drawn(name, tmp_path):
-    chart([followed(), followed()], labels=["a", "b"], y=name).save(tmp_path / "one.svg")
+    picture = chart([followed(), followed()], labels=["a", "b"], y=name)
+    assert {row["run"] for row in rows_of(picture, "null")} == {"a", "b"}
+    picture.save(tmp_path / "one.svg")
 
 
 def test_the_paths_of_a_few_weights_are_drawn_with_their_intervals():

@@ -361,34 +361,6 @@ def test_epochs_have_to_be_told_by_a_loop_that_is_measured_by_them():
     assert list(monitor.result().to_frame()["step"].unique()) == [0, 6]
 
 
-def test_a_schedule_that_never_comes_is_told_before_the_training_and_after():
-    monitor = Monitor("sensitivity", images(), every="5 epochs")
-    words = "every='5 epochs' names no moment of a training of 3 epochs; only its start and its end will be measured"
-    with pytest.warns(UserWarning, match=f"monitor of sensitivity: {words}"):
-        fit(net(), images(), epochs=3, lr=0.1, batch_size=4, callbacks=[monitor])
-    assert steps_of(monitor.result()) == [0, 9]
-    assert monitor.result().notes[-1].startswith("every='5 epochs' has named none of the 9 steps so far: the start")
-
-
-def test_a_schedule_that_never_comes_in_somebodys_own_loop_is_told_with_the_result():
-    monitor = Monitor("sensitivity", images(), every=[50, 60])
-    monitor(0, net())
-    assert not any("every=" in note for note in monitor.result().notes)  # it may still come
-    monitor(49, net())
-    assert monitor.result().notes[-1].startswith("every=[50, 60] has named none of the 49 steps so far")
-    monitor(50, net())
-    assert not any("every=" in note for note in monitor.result().notes)
-
-
-def test_a_moment_that_came_before_the_training_was_resumed_counts(tmp_path):
-    for steps in (range(5), range(5, 7)):
-        monitor = Monitor("sensitivity", images(), every=3, out=tmp_path)
-        for step in steps:
-            monitor(step, net())
-    assert steps_of(monitor.result()) == [0, 3, 6]
-    assert not any("every=" in note for note in monitor.result().notes)
-
-
 def test_a_probe_of_weights_alone_needs_no_images(tmp_path):
     monitor, model = Monitor("filters", every=2, out=tmp_path, options={"initialized": 0}), net()
     plain_loop(model, monitor)
