@@ -17,6 +17,7 @@ from torch import nn
 from flexure.errors import ArgumentError, RunError
 from flexure.formulas.fuzziness import DeLucaTermini
 from flexure.formulas.memberships import Reference, Trajectory, membership
+from flexure.formulas.random_walk import end_places
 from flexure.monitors import Trajectories, gather
 from flexure.monitors.paths import Paths
 from flexure.training import SavedState, fit
@@ -108,6 +109,14 @@ def test_the_intervals_are_those_that_fuzziness_asks_for():
     weight = model[0].weight.detach()
     mu = membership(weight, Trajectory().ends(weight, Reference(lowest=low, highest=high)))
     assert float(DeLucaTermini()(mu)) == pytest.approx(monitor.result()["fuzziness"][0], rel=1e-5)
+
+
+def test_walks_take_the_steps_that_the_weights_took():
+    monitor = followed([[0.0, 0.0], [3.0, -4.0], [3.0, -4.0], [4.0, -4.0]])
+    assert monitor._paths.layers[0].moves == pytest.approx([math.sqrt(12.5), 0.0, math.sqrt(0.5)])
+    places = end_places(torch.tensor([math.sqrt(12.5), 0.0, math.sqrt(0.5)]), walks=4000, seed=0)
+    near = ((places <= 0.1) | (places >= 0.9)).double().mean()
+    assert row(monitor)["near_end_null"] == pytest.approx(float(near))
 
 
 @pytest.mark.parametrize("decay", [1.0, 0.9])
