@@ -50,6 +50,22 @@ def test_it_trains_measures_and_draws_the_page(here, capsys):
     assert (set(run.results), run.spec["schedule"]) == ({"sensitivity", "training"}, {"epoch_cosine": {"share": 1}})
 
 
+def test_what_monitors_saw_is_summed_up_by_the_last_step_and_schedules_that_never_come_are_told(here, capsys):
+    asked = [
+        *QUICK,
+        "monitors={fuzziness: {every: 1}, trajectories: {every: 1}, filters: {every: 500}}",
+        "--measure",
+        "none",
+    ]
+    assert cli.run(["train", *asked]) == 0
+    out = capsys.readouterr().out
+    assert "note: monitor of filters: every=500 names no moment of a training of 2 steps and 2 epochs" in out
+    table = out.partition("monitor_fuzziness fuzziness at step 2")[2].partition("monitor_trajectories near_end")
+    assert re.findall(r"^conv\d(?= )", table[0], flags=re.M) == ["conv1", "conv2", "conv3", "conv4"]
+    assert "monitor_filters pooling_index at step 2" in out and "more layers" not in out
+    assert len(re.findall(r"^conv\d(?= )", table[2], flags=re.M)) == 4
+
+
 @pytest.mark.parametrize(
     ("tokens", "code", "words"),
     [

@@ -1,5 +1,7 @@
 """Curves of fuzziness while a network learnt, and layers of independent weights beside them."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -44,6 +46,7 @@ def test_every_layer_has_a_curve_of_the_first_interval():
 
 def test_one_layer_stands_beside_layers_of_independent_weights():
     picture = chart(watched(epochs=False), y="fuzziness:conv2")
+    assert json.dumps(picture.to_dict()).count("Fuzziness of conv2, while it learns") == 1
     bands = rows_of(picture, "law")
     assert {row["law"] for row in bands} == {"uniform weights", "Gaussian weights", "Laplace weights"}
     assert [row["low"] for row in bands if row["law"] == "Gaussian weights"] == pytest.approx([0.7, 0.5, 0.3, 0.1])

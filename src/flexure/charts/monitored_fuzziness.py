@@ -97,9 +97,8 @@ def _of_layers(result: Result, name: str, where: str, _: str, legend: bool) -> A
     look = legend_of(names if legend else [], **STROKE)
     color = alt.Color("layer:N", scale=color_scale(names), legend=look)
     few = f" The first {_MOST_LAYERS} of {len(layers)} layers." if len(layers) > _MOST_LAYERS else ""
-    return _curves(
-        rows, result, color, _title(result, name, where, "each layer", f"Bands: 95 % intervals over weights.{few}")
-    )
+    title = _title(result, name, where, "each layer", f"Bands: 95 % intervals over weights.{few}")
+    return _curves(rows, result, color).properties(width=_WIDTH, height=_HEIGHT, title=title)
 
 
 def _of_layer(result: Result, name: str, where: str, layer: str, legend: bool) -> Any:
@@ -114,7 +113,7 @@ def _of_layer(result: Result, name: str, where: str, layer: str, legend: bool) -
         for row in rows
         if row[f"{law}_low"] is not None
     ]
-    curve = _curves(rows, result, alt.value(colors(1)[0]), title)
+    curve = _curves(rows, result, alt.value(colors(1)[0]))
     look = legend_of(laws, symbolType="square", symbolOpacity=1) if legend else None
     shade = alt.Color("law:N", scale=alt.Scale(domain=laws, range=_GRAYS), legend=look)
     band = alt.Chart(alt.InlineData(values=bands)).mark_area(opacity=0.5, line={"strokeWidth": 1})
@@ -124,7 +123,7 @@ def _of_layer(result: Result, name: str, where: str, layer: str, legend: bool) -
     )
 
 
-def _curves(rows: Rows, result: Result, color: Any, title: alt.TitleParams) -> Any:
+def _curves(rows: Rows, result: Result, color: Any) -> Any:
     base = alt.Chart(alt.InlineData(values=rows)).transform_calculate(
         low=f"isValid(datum.se) ? datum.value - {Z95} * datum.se : null",
         high=f"isValid(datum.se) ? datum.value + {Z95} * datum.se : null",
@@ -135,7 +134,7 @@ def _curves(rows: Rows, result: Result, color: Any, title: alt.TitleParams) -> A
     band = base.mark_area(opacity=0.14, clip=True).encode(y=_y("low:Q"), y2="high:Q")
     line = base.mark_line(strokeWidth=2, strokeJoin="round").encode(y=_y("value:Q"))
     point = base.mark_point(filled=True, size=24, opacity=1).encode(y=_y("value:Q"), tooltip=hint)
-    return alt.layer(band, line, point, title=title).properties(width=_WIDTH, height=_HEIGHT)
+    return alt.layer(band, line, point)
 
 
 def _title(result: Result, name: str, where: str, of: str, words: str) -> alt.TitleParams:

@@ -57,11 +57,13 @@ def _summary(result: "Result", before: str, after: str) -> "Table | Text | None"
     known = rows[rows[names[0]].notna()]
     if known.empty:
         return Text(f"{result.probe}: nothing to measure ({rows['status'].iloc[-1]})")
+    last = f" at step {known['step'].iloc[-1]:,}" if result.probe.startswith("monitor_") and "step" in known else ""
+    known = known[known["step"] == known["step"].iloc[-1]] if last else known
     if "interval" in known and (ways := known[["interval", "scope", "index"]].drop_duplicates()).shape[0] > 1:
         apart = [name for name in ways if ways[name].nunique() > 1]
         known = known.assign(layer=known[["layer", *apart]].agg(", ".join, axis=1))
     title = names[0] if names[0] == result.probe else f"{result.probe} {names[0]}"
-    return _layers_table(title, known, names[0], before, after)
+    return _layers_table(title + last, known, names[0], before, after)
 
 
 def _output_table(probe: str, last: Any, names: list[str], before: str, after: str) -> Table:
