@@ -77,7 +77,8 @@ def test_both_packages_of_lightning_are_given_where_both_are_in_use(fake):
     assert [module.kind for module in ecosystem.lightning()] == ["lightning", "pytorch_lightning"]
 
 
-def test_lightning_is_imported_after_the_guarded_torchvision(fake):
+def test_lightning_is_imported_after_the_guarded_torchvision(monkeypatch, fake):
+    monkeypatch.delitem(sys.modules, "pytorch_lightning", raising=False)
     fake("torchvision", "ready = True")
     fake("lightning", "", pytorch="import sys; guarded = 'torchvision' in sys.modules")
     assert ecosystem.lightning()[0].guarded
