@@ -51,6 +51,6 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found; install one, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "creating $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
 	@echo "installing $(TORCH) and what pyproject.toml asks for into $(VENV) (a few minutes the first time)"
-	@$(PIP) install $(TORCH)
+	@$(PIP) install --constraint constraints.txt $(TORCH)
 	@$(PIP) install --constraint constraints.txt --editable ".[dev]"
 	@touch $@
