@@ -21,7 +21,7 @@ def examine(
     data: flags.Data = None,
     root: flags.Root = None,
     split: Annotated[str | None, flag("Part of the data set.", "test")] = None,
-    probe: Annotated[Names, flag("Questions to ask.", "those that are not expensive", consume_multiple=True)] = None,
+    probe: flags.Probes = None,
     limit: Annotated[int | None, flag("Measure a seeded, class-balanced sample of this size.", "all images")] = None,
     batch_size: Annotated[int | None, flag("Rows of one forward pass, at most.", "64")] = None,
     image_size: flags.Size = None,

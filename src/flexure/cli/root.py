@@ -14,7 +14,7 @@ Names = list[str] | None
 app = App(
     name="flexure",
     version=flexure.__version__,
-    help="A test bench for trained neural networks: how far does each layer move, with an error bar on every number.",
+    help="A test bench for trained neural networks: bend, shake and attack them, with an error bar on every number.",
     help_epilogue="FLEXURE_DEBUG=1 in the environment shows where an error comes from.",
     help_format="plaintext",
     error_formatter=lambda wrong: Text(f"flexure: {wrong}"),

@@ -23,7 +23,7 @@ def study(
     name: Annotated[str | None, flag("he_su_2020, petrini_2021, shen_2020 or tomasini_2022.", "list them")] = None,
     /,
     *,
-    full: Annotated[bool, flag("The paper's sizes: many hours on a GPU.")] = False,
+    full: Annotated[bool, flag("The paper's sizes: hours to days, most on a GPU.")] = False,
     claim: Annotated[Names, flag("Claims to judge.", "all", consume_multiple=True)] = None,
     root: Annotated[Path, flag("Folder in which data sets lie.", "~/data")] = Path("~/data"),
     weights: Annotated[Names, flag("Ready-trained networks, as NAME=FILE (resnet20=…).", consume_multiple=True)] = None,

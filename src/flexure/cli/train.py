@@ -26,7 +26,9 @@ def train(
     optimizer: Annotated[str | None, flag("sgd or adam.", "sgd")] = None,
     weight_decay: Annotated[float | None, flag("Added to the gradient, times the weights.", "0")] = None,
     schedule: Annotated[str | None, flag("cosine, constant, epoch_cosine (the papers'), …", "cosine")] = None,
-    loss: Annotated[str | None, flag("cross_entropy, hinge, squared or binary_cross_entropy.", "cross_entropy")] = None,
+    loss: Annotated[
+        str | None, flag("cross_entropy, hinge, squared, binary_cross_entropy or cost_sensitive.", "cross_entropy")
+    ] = None,
     augment: Annotated[Names, flag("crop, flip, diffeomorphism.", "none", consume_multiple=True)] = None,
     corruption: Annotated[float | None, flag("Norm of noise on training images.", "0")] = None,
     precision: Annotated[str | None, flag("float32, bfloat16 or float16.", "float32")] = None,
@@ -43,9 +45,7 @@ def train(
     device: flags.Device = None,
     threads: Annotated[int | None, flag("CPU threads.", "what torch chooses")] = None,
     measure: Annotated[str | None, flag("Weights to measure at the end: last, best or none.", "last")] = None,
-    probe: Annotated[
-        Names, flag("Questions to ask then.", "those that are not expensive", consume_multiple=True)
-    ] = None,
+    probe: flags.Probes = None,
     out: Annotated[Path | None, flag("Run folder.", "a fresh runs/NET-DATA-trained")] = None,
     resume: Annotated[bool, flag("Go on with the training in --out, which need not be described again.")] = False,
     settings: Annotated[

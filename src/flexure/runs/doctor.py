@@ -102,7 +102,8 @@ def _torch() -> Iterator[Finding]:
 
 
 def _devices(torch: ModuleType) -> Iterator[Finding]:
-    yield Finding("device cpu", f"{torch.get_num_threads()} threads")
+    threads = torch.get_num_threads()
+    yield Finding("device cpu", f"{threads} thread{'s' * (threads != 1)}")
     if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):
             about = torch.cuda.get_device_properties(number)
