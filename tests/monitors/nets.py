@@ -4,11 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from flexure.data import TensorImages
+from flexure.results import Result
 
 
 def images(n: int = 12, seed: int = 0) -> TensorImages:
@@ -29,6 +31,14 @@ def bits(model: nn.Module) -> dict[str, torch.Tensor]:
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def numbers(result: Result) -> pd.DataFrame:
+    return result.to_frame()[["step", "layer", "D", "G", "R", "n", "status"]]
+
+
+def steps_of(result: Result) -> list[int]:
+    return list(result.to_frame()["step"].unique())
 
 
 def plain_loop(model: nn.Module, watch: Callable[..., Any], *, steps: int = 6) -> None:
