@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from flexure.errors import ArgumentError, nearest
+from flexure.formulas.pair_means import PairSums, jackknife
 from flexure.results import MEASURED, Result
 
 __all__ = ["MODELS", "impacts", "impacts_of_kernels"]
@@ -152,30 +153,15 @@ def _of_kernel(measured: Result, similarity: str) -> dict[str, Any]:
         raise ArgumentError(f"impacts_of_kernels: {similarity!r} is of shape {values.shape}; expected a square matrix.")
     if labels is None or labels.shape != (len(values),):
         raise ArgumentError("impacts_of_kernels: a result knows no classes of its images; measure images with labels.")
-    keep = np.isfinite(values) & ~np.eye(len(values), dtype=bool) & (labels >= 0) & (labels[:, None] >= 0)
-    same = labels[:, None] == labels
-    parts = [_sums(np.where(keep & which, values, 0.0), keep & which) for which in (same, ~same)]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        alpha, beta = (total / count for (total, count), _ in parts)
-        less = [(total - sums) / (count - counts) for (total, count), (sums, counts) in parts]
+    known = np.flatnonzero(labels >= 0)
+    whole, same = PairSums.of([(0, values[np.ix_(known, known)])], labels[known])
+    (alpha, less_alpha), (beta, less_beta) = same.means(), whole.less(same).means()
     found: dict[str, Any] = {}
-    without = (less[0], less[1], less[0] - less[1])
+    without = (less_alpha, less_beta, less_alpha - less_beta)
     for name, value, left in zip(_NAMES, (alpha, beta, alpha - beta), without, strict=True):
-        found |= {name: float(value), f"{name}_se": _spread(left[keep.any(1)])}
+        found |= {name: value, f"{name}_se": jackknife(left)}
     status = MEASURED if np.isfinite(alpha - beta) else "no pairs within a class, or none between two"
-    return found | {"n": int(keep.any(1).sum()), "status": status}
-
-
-def _sums(values: np.ndarray, keep: np.ndarray) -> tuple[tuple[np.float64, np.float64], tuple[np.ndarray, np.ndarray]]:
-    """Sum and number of pairs, and each image's part in both."""
-    both = [part.sum(0) + part.sum(1) for part in (values, keep.astype(float))]
-    return (values.sum(), np.float64(keep.sum())), (both[0], both[1])
-
-
-def _spread(values: np.ndarray) -> float:
-    fine = values[np.isfinite(values)]
-    n = len(fine)
-    return float(np.sqrt((n - 1) / n * ((fine - fine.mean()) ** 2).sum())) if n > 1 else float("nan")
+    return found | {"n": int(whole.is_in.sum()), "status": status}
 
 
 # From paths

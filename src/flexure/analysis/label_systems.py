@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from flexure.errors import ArgumentError
+from flexure.formulas.pair_means import jackknife
 from flexure.results import MEASURED, Result
 
 __all__ = ["CATEGORIES", "label_systems"]
@@ -66,7 +67,7 @@ def label_systems(
     totals = [(part.sum(1) / 2)[:, None] for part in (sums, counts)]
     whole = _estimates(*totals)[:, :, 0]
     without = _estimates(totals[0] - sums, totals[1] - counts)
-    errors = np.apply_along_axis(_jackknife, 2, without)
+    errors = np.apply_along_axis(jackknife, 2, without)
     rows = [
         {
             "category": name,
@@ -100,9 +101,8 @@ def _classes(name: str, given: Sequence[int] | np.ndarray, values: np.ndarray) -
 
 def _by_image(values: np.ndarray, kind: np.ndarray) -> np.ndarray:
     """What each image's pairs add up to in each category ``(4, n)``, in rows and columns."""
-    return np.stack([np.where(kind == c, values, 0.0) for c in range(len(CATEGORIES))]).sum(1) + np.stack(
-        [np.where(kind == c, values, 0.0) for c in range(len(CATEGORIES))]
-    ).sum(2)
+    parts = (np.where(kind == c, values, 0.0) for c in range(len(CATEGORIES)))
+    return np.stack([part.sum(0) + part.sum(1) for part in parts])
 
 
 def _estimates(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -111,9 +111,3 @@ def _estimates(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
     total = np.nansum(means, axis=0)
     shares = np.divide(means, total, out=np.full_like(means, np.nan), where=total != 0)
     return np.stack([means, shares])
-
-
-def _jackknife(values: np.ndarray) -> float:
-    fine = values[np.isfinite(values)]
-    n = len(fine)
-    return float(np.sqrt((n - 1) / n * ((fine - fine.mean()) ** 2).sum())) if n > 1 else float("nan")

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy.stats import rankdata
 
+from flexure.formulas.pair_means import jackknife
+
 __all__ = ["correlation", "correlations", "errors_over_points", "finite_together"]
 
 _GROUPS = 20  # of points that are left out together
@@ -40,13 +42,7 @@ def errors_over_points(n: int, estimate: Callable[[np.ndarray], np.ndarray]) -> 
     count = min(n, _GROUPS)
     groups = np.arange(n) % count
     without = np.array([estimate(groups != group) for group in range(count)])
-    return np.array([_jackknife(column) for column in without.T])
-
-
-def _jackknife(values: np.ndarray) -> float:
-    values = values[np.isfinite(values)]
-    n = len(values)
-    return float(np.sqrt((n - 1) / n * ((values - values.mean()) ** 2).sum())) if n > 1 else float("nan")
+    return np.array([jackknife(column) for column in without.T])
 
 
 def finite_together(matrix: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ import pytest
 
 from flexure import arrays as room
 from flexure.arrays import Arrays
+from flexure.formulas.pair_means import PairSums
 from flexure.probes.elasticity.pairs import of_pairs
 
 N = 9
@@ -37,6 +38,14 @@ def test_means_and_jackknife_errors_are_those_of_the_definition(monkeypatch, num
         assert found[name] == pytest.approx(value)
         values = np.array([one[name] for one in without])
         assert found[f"{name}_se"] == pytest.approx(np.sqrt((N - 1) / N * np.sum((values - values.mean()) ** 2)))
+
+
+def test_an_image_in_no_pair_is_no_observation():
+    some = np.random.default_rng(1).uniform(size=(N, N))
+    more = np.full((N + 1, N + 1), np.nan)
+    more[:N, :N] = some
+    for one, two in zip(PairSums.of([(0, some)], LABELS), PairSums.of([(0, more)], np.append(LABELS, 0)), strict=True):
+        assert one.mean() == pytest.approx(two.mean())
 
 
 def test_nothing_kept_and_no_classes_say_nothing():

@@ -13,7 +13,7 @@ import torch
 from flexure.bench import Mounted, mount
 from flexure.data import Images, as_images, notes_of, usable_batch
 from flexure.errors import ArgumentError, DataError
-from flexure.probes._pairs import Estimate, mean_over_images, mean_over_pairs, share_of_same_class
+from flexure.formulas.pair_means import Estimate, PairSums
 from flexure.probes._provenance import provenance
 from flexure.probes.activation_patterns.patterns import Layer, overlaps, read
 from flexure.recorder import OUTPUT
@@ -203,16 +203,24 @@ def _numbers(
     counts: tuple[int, int],
 ) -> dict[str, Any]:
     """What a row says of its patterns."""
-    found: dict[str, Estimate] = {"active": mean_over_images(np.where(fine, share, np.nan))}
+    found: dict[str, Estimate] = {"active": _mean(share[fine])}
     found |= dict.fromkeys(_PAIRS, (math.nan, math.nan))
     if similar is not None:
-        cosine = similar["cosine"]
-        found |= {f"{name}_mean": mean_over_pairs(matrix) for name, matrix in similar.items()}
+        alike, same = PairSums.of([(0, similar["cosine"])], labels)
+        found |= {"cosine_mean": alike.mean(), "agreement_mean": PairSums.of([(0, similar["agreement"])])[0].mean()}
         if labels is not None:
-            found["same_class"] = mean_over_pairs(cosine, labels[:, None] == labels)
-            found["ratio"] = share_of_same_class(cosine, labels)
+            found |= {"same_class": same.mean(), "ratio": same.share_of(alike)}
     row: dict[str, Any] = {f"{name}{end}": pair[i] for name, pair in found.items() for i, end in enumerate(("", "_se"))}
     return row | {"never_active": counts[0], "always_active": counts[1], "n": int(fine.sum())}
+
+
+def _mean(values: np.ndarray) -> Estimate:
+    """Over images, with its error."""
+    n = len(values)
+    return (
+        float(values.mean()) if n else math.nan,
+        float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan,
+    )
 
 
 def _non_finite(index: np.ndarray) -> str:

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-__all__ = ["UNITS", "Estimate", "columns", "jackknife", "of_kernel"]
+from flexure.formulas.pair_means import Estimate, jackknife
+
+__all__ = ["UNITS", "columns", "of_kernel"]
 
 UNITS = {
     "parameters": "weights",
@@ -22,8 +24,6 @@ UNITS = {
     "distance": "Euclidean, pixel values",
 }
 
-Estimate = tuple[float, float]
-
 
 def of_kernel(own: np.ndarray, whole: np.ndarray) -> dict[str, float]:
     """Kernel of an image with itself, and which share of the whole network's it is.
@@ -38,21 +38,13 @@ def of_kernel(own: np.ndarray, whole: np.ndarray) -> dict[str, float]:
     error = float(own.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
     with np.errstate(invalid="ignore", divide="ignore"):
         share = float(np.float64(own.sum()) / whole.sum())
+        without = (own.sum() - own) / (whole.sum() - whole)
     return columns(
         {
-            "share": (share, jackknife(own.sum() - own, whole.sum() - whole)),
+            "share": (share, jackknife(without)),
             "kernel_self": (float(own.mean()) if n else math.nan, error),
         }
     )
-
-
-def jackknife(numerators: np.ndarray, denominators: np.ndarray) -> float:
-    """Standard error of a ratio, from what it is with each image left out in turn."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        values = numerators / denominators
-    values = values[np.isfinite(values)]
-    n = len(values)
-    return float(math.sqrt((n - 1) / n * np.sum((values - values.mean()) ** 2))) if n > 1 else math.nan
 
 
 def columns(estimates: Mapping[str, Estimate]) -> dict[str, float]:
