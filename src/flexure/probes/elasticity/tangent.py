@@ -1,6 +1,7 @@
 """The tangent kernel of a network, parameter by parameter: inner products of the gradients of its outputs."""
 
 import math
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -165,7 +166,9 @@ def _one_by_one(
         return primary(result, mounted.specimen).flatten()[c]
 
     try:
-        found = vmap(grad(output), in_dims=(None, 0))(dict(parameters), x)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)  # an op that vmap loops over
+            found = vmap(grad(output), in_dims=(None, 0))(dict(parameters), x)
     except RuntimeError:  # control flow that depends on values, or an op without a batching rule
         return _looped(mounted, parameters, x, c)
     return {name: g.flatten(1) for name, g in found.items()}
