@@ -113,10 +113,11 @@ class Quotient:
 
     def values(self, part: np.ndarray, rows: np.ndarray | None, columns: np.ndarray | None) -> np.ndarray:
         """What some of the matrix's rows become."""
-        if rows is not None:
-            part = part / self._scale(rows)[:, None]
-        if columns is not None:
-            part = part / self._scale(columns)
+        with np.errstate(invalid="ignore"):  # infinite by infinite
+            if rows is not None:
+                part = part / self._scale(rows)[:, None]
+            if columns is not None:
+                part = part / self._scale(columns)
         return np.abs(part) if self.absolute else part
 
     def _scale(self, values: np.ndarray) -> np.ndarray:
