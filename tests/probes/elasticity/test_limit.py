@@ -75,6 +75,21 @@ def test_it_is_what_autograd_gives_image_by_image(output):
     assert not told & {"conv.weight", "up.weight", "shared.weight", "table.weight", "rms.weight", "layer.bias"}
 
 
+def test_attention_that_returns_no_weights_is_differentiated_without_a_warning():
+    class Attends(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention, self.head = nn.MultiheadAttention(4, 2, batch_first=True), nn.Linear(4, 1)
+
+        def forward(self, x):
+            tokens = x.flatten(1, 2)
+            return self.head(self.attention(tokens, tokens, tokens, need_weights=False)[0].mean(1))
+
+    model, x = gauge.seeded(lambda: Attends().double()), images(3)[0]
+    expected = sum(tangent_kernel(model, x, [0]).values())
+    np.testing.assert_allclose(elasticity(model, x)["kernel"], expected, rtol=1e-10)
+
+
 @pytest.mark.parametrize("tokens", [2, 5])
 def test_a_layer_whose_first_dimension_is_not_the_images_goes_through_autograd(tokens):
     class TokensFirst(nn.Module):
@@ -347,6 +362,11 @@ def test_equal_images_are_alike():
         ({"step": "0.1"}, ArgumentError, "step must be a number or None; got '0.1'"),
         ({"output": 1.5}, ArgumentError, "output must be the number of an output, or 'trace', or 'all'; got 1.5"),
         ({"output": 5}, SpecimenError, "no output 5; it has 1, numbered from 0"),
+        ({"step": True}, ArgumentError, "step must be a number or None; got True"),
+        ({"memory_limit": "2GB"}, ArgumentError, "memory_limit is in bytes and at least 1e6; got '2GB'"),
+        ({"memory_limit": float("nan")}, ArgumentError, "memory_limit is in bytes and at least 1e6; got nan"),
+        ({"loss": 3, "step": 0.1}, ArgumentError, "loss must be the name of a loss, or a function of .*; got 3"),
+        ({"optimizer": "adam", "step": 0.1}, ArgumentError, "optimizer must be an optimizer of this network.*'adam'"),
         ({"output": "trac"}, ArgumentError, "output must be the number of an output, or 'trace'"),
     ],
 )

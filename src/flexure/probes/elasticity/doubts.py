@@ -13,12 +13,13 @@ from flexure.probes.elasticity.exact import Moves
 from flexure.probes.elasticity.steps import Step, costs, pushed
 from flexure.recorder import Emission, Recorder
 
-__all__ = ["Doubts"]
+__all__ = ["Doubts", "advised_step"]
 
 _IMAGES = 4  # whose steps are looked at closely
 _POINTS = 64
 _KINKED = ("relu", "leakyrelu", "relu6", "prelu", "leaky_relu", "hardtanh")
 _NOISY, _LARGE = 0.01, 0.3
+_TAKEN = 0.03  # of a residual by a step that is advised: float32 and the limit are both good there
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,30 @@ class Doubts:
         again = _again(mounted, parameters, moves.moved[few, :_POINTS], x[few], y[few], points[:_POINTS], output, step)
         return cls(float(np.nanmax(taken, initial=0.0)), *again)
 
-    def notes(self, dtype: torch.dtype) -> list[str]:
-        """What the user should know."""
+    @property
+    def is_noisy(self) -> bool:
+        """Whether rounding rules."""
+        return self.rounding > _NOISY
+
+    def notes(self, dtype: torch.dtype, step: float, advised: float | None) -> list[str]:
+        """What the user should know.
+
+        Args:
+            dtype: The arithmetic.
+            step: The step that was taken.
+            advised: What :func:`advised_step` says of the same network and images; None: nothing.
+        """
         found = []
-        if self.rounding > _NOISY:
+        if self.is_noisy:
             name = str(dtype).removeprefix("torch.")
+            larger = (
+                f"with step={advised:.1e}, which takes away at most {_TAKEN:.0%} of a residual, "
+                if advised is not None and advised > 2 * step
+                else ""
+            )
             found.append(
-                f"Rounding in {name} is {self.rounding:.0%} of what a step changes: measure with dtype='float64', with "
-                "a larger step, or in the limit (step=None)."
+                f"Rounding in {name} is {self.rounding:.0%} of what a step changes: measure with dtype='float64', "
+                f"{larger}or in the limit (step=None)."
             )
         if self.linearity > _LARGE:
             found.append(
@@ -137,8 +154,9 @@ def _again(
         return out[:, [output]]
 
     expected = torch.stack([push.moved[:, 0] for push in pushed(mounted, parameters, x, y, evaluate, step)])
-    norm = float(expected.norm())
-    return 0.0 if is_plain or not norm > 0 else float((moved - expected).norm()) / norm, kinks.share
+    fine = expected.isfinite() & moved.isfinite()
+    norm = float(expected[fine].norm())
+    return 0.0 if is_plain or not norm > 0 else float((moved - expected)[fine].norm()) / norm, kinks.share
 
 
 def _watched(
@@ -166,3 +184,38 @@ def _curvature(out: torch.Tensor, y: torch.Tensor, output: int, step: Step) -> n
             return np.zeros(len(y))
         (found,) = torch.autograd.grad(slope[:, output].sum(), out, allow_unused=True, materialize_grads=True)
     return found[:, output].double().cpu().numpy()
+
+
+def advised_step(
+    mounted: Mounted,
+    moves: Moves,
+    parameters: Mapping[str, torch.Tensor],
+    x: torch.Tensor,
+    y: torch.Tensor,
+    output: int,
+    step: Step,
+) -> float | None:
+    r"""A step that takes away 3 % of an image's residual, :math:`0.03 / (L'' K_{ii})`, at most at the first few images.
+
+    Args:
+        mounted: The network.
+        moves: What was measured.
+        parameters: Its trainable parameters.
+        x: Normalized images to step on.
+        y: Their labels.
+        output: The output that is watched.
+        step: What a step is.
+
+    Returns:
+        None where no image has both a curvature and a gradient, as with a loss of straight lines.
+    """
+    leaves = {name: p.detach().requires_grad_() for name, p in parameters.items()}
+    own = []
+    for image in x[:_IMAGES]:
+        with torch.enable_grad():
+            out = primary(functional_call(mounted.model, leaves, (image[None],)), mounted.specimen).flatten()[output]
+        found = torch.autograd.grad(out, list(leaves.values()), allow_unused=True, materialize_grads=True)
+        own.append(sum(float(g.double().square().sum()) for g in found))
+    taken = np.abs(_curvature(moves.out[:_IMAGES], y[:_IMAGES], output, step)) * np.array(own)
+    most = float(np.max(taken[np.isfinite(taken)], initial=0.0))
+    return _TAKEN / most if most > 0 else None

@@ -16,7 +16,7 @@ from flexure.errors import ArgumentError, DataError, SpecimenError
 from flexure.formulas.similarities import relative
 from flexure.losses import Loss, Squared, as_loss
 from flexure.probes.elasticity.distances import euclidean
-from flexure.probes.elasticity.doubts import Doubts
+from flexure.probes.elasticity.doubts import Doubts, advised_step
 from flexure.probes.elasticity.exact import Moves, OneOutput, by_loop, by_rank_one, cheaper
 from flexure.probes.elasticity.kernel import KERNEL, OWN, OWN_TO
 from flexure.probes.elasticity.neighbors import neighbors
@@ -109,8 +109,10 @@ class Measurement:
             moves = by_loop(self.mounted, self.tangent.parameters, *what, **about)
         arrays, own = self._of_moves(moves)
         points = self.x if self.to is None else self.to
-        doubts = Doubts.of(self.mounted, moves, self.tangent.parameters, self.x, self.y, points, output, step)
-        notes = (*self._still(moves), *doubts.notes(self.mounted.dtype))
+        where = self.mounted, moves, self.tangent.parameters, self.x, self.y
+        doubts = Doubts.of(*where, points, output, step)
+        advised = advised_step(*where, output, step) if doubts.is_noisy else None
+        notes = (*self._still(moves), *doubts.notes(self.mounted.dtype, step.size, advised))
         table = pd.DataFrame([self.whole(own, arrays)])
         return Found(table, {**arrays.kept, **self.about(arrays)}, arrays.derived, route, notes, vars(doubts))
 
@@ -175,8 +177,9 @@ class Measurement:
         if self.outputs == 1 or not self._sees_all:
             size = self.settings.step or math.nan
             push = -size * np.where(slope == 0, np.nan, slope)
-        diagonal = own / push
-        kept = {KERNEL: moved / push[:, None], "relative_signed": relative(moved, own), OWN: diagonal}
+        with np.errstate(over="ignore", invalid="ignore"):  # of a step so large that predictions overflow
+            diagonal = own / push
+            kept = {KERNEL: moved / push[:, None], "relative_signed": relative(moved, own), OWN: diagonal}
         if self.to is not None:
             kept |= {OWN_TO: np.full(moved.shape[1], np.nan)}  # nobody stepped on these
         derived = {

@@ -41,17 +41,21 @@ class Settings:
             value = getattr(self, name)
             if not _is_whole(value) or value < 1:
                 raise ArgumentError(f"elasticity: {name} must be a whole number of at least 1; got {value!r}.")
-        if not isinstance(self.step, int | float | None):
+        if isinstance(self.step, bool) or not isinstance(self.step, int | float | None):
             raise ArgumentError(f"elasticity: step must be a number or None; got {self.step!r}.")
         if self.step is not None and not 0 < self.step < float("inf"):
             raise ArgumentError(
                 f"elasticity: step must be a learning rate above 0, or None for the limit; got {self.step}."
             )
-        if self.memory_limit < 1e6:
-            raise ArgumentError(f"elasticity: memory_limit is in bytes and at least 1e6; got {self.memory_limit:g}.")
+        if not isinstance(self.memory_limit, int | float) or not 1e6 <= self.memory_limit < float("inf"):
+            raise ArgumentError(f"elasticity: memory_limit is in bytes and at least 1e6; got {self.memory_limit!r}.")
         if self.route not in ROUTES:
             raise ArgumentError(f"elasticity: no route {self.route!r}. {nearest(self.route, ROUTES)}")
-        as_loss(self.loss)
+        if not callable(as_loss(self.loss)):
+            raise ArgumentError(
+                f"elasticity: loss must be the name of a loss, or a function of outputs and labels; got {self.loss!r}."
+            )
+        self._check_optimizer()
         if self.output not in (None, *_OF_ALL) and not _is_whole(self.output):
             raise ArgumentError(
                 f"elasticity: output must be the number of an output, or 'trace', or 'all'; got {self.output!r}."
@@ -81,6 +85,21 @@ class Settings:
         if self.sketch is not None and (self.per_layer or self.output == "all"):
             what = "per_layer=" if self.per_layer else "output='all'"
             raise ArgumentError(f"elasticity: sketch= adds up layers and outputs as it goes, so {what} excludes it.")
+
+    def _check_optimizer(self) -> None:
+        """An optimizer takes its step from gradients."""
+        if self.optimizer is None:
+            return
+        if not isinstance(self.optimizer, torch.optim.Optimizer):
+            raise ArgumentError(
+                "elasticity: optimizer must be an optimizer of this network, such as "
+                f"torch.optim.Adam(network.parameters()), or None; got {self.optimizer!r}."
+            )
+        if isinstance(self.optimizer, torch.optim.LBFGS):
+            raise ArgumentError(
+                "elasticity: LBFGS evaluates the loss again within a step; expected an optimizer whose step follows "
+                "from gradients, such as torch.optim.SGD or Adam."
+            )
 
     def _check_route(self) -> None:
         """The rank-one route takes a single plain step from the network as it is."""
