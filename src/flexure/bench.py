@@ -20,7 +20,7 @@ from flexure import distributed, rng
 from flexure.errors import ArgumentError, FlexureError, SpecimenError, nearest
 from flexure.specimen import Specimen
 
-__all__ = ["BatchStatistics", "Mounted", "choose_device", "mount", "unwrap", "weights_hash"]
+__all__ = ["BatchStatistics", "Mounted", "choose_device", "mount", "tensors_hash", "unwrap", "weights_hash"]
 
 _PRECISIONS = [  # from the general to the particular: (backend, operation)
     *(("generic", "all"), ("cuda", "all"), ("mkldnn", "all")),
@@ -195,8 +195,13 @@ def primary(result: Any, specimen: Specimen) -> torch.Tensor:
 
 def weights_hash(model: nn.Module) -> str:
     """First 16 hex digits of the SHA-256 of the state dict's tensors, names included."""
+    return tensors_hash(unwrap(model).state_dict())
+
+
+def tensors_hash(state: Mapping[str, Any]) -> str:
+    """The same of whatever tensors there are by name."""
     digest = hashlib.sha256()
-    for name, value in unwrap(model).state_dict().items():
+    for name, value in state.items():
         if isinstance(value, torch.Tensor):
             digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
             digest.update(_bits(value).numpy().data)

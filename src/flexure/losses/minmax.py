@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -14,7 +14,7 @@ from flexure.formulas.fuzziness import Index, as_index
 from flexure.formulas.memberships import Interval, Reference, Trajectory, as_interval, membership
 from flexure.formulas.sparsity import excess_kurtosis, hoyer, l1_minus_l2
 from flexure.weights import LayerWeight, convolutions, every_weight, select
-from flexure.weights.earlier import Earlier, weights_before
+from flexure.weights.earlier import Earlier, Kept, weights_before
 
 __all__ = ["MinMaxPenalty"]
 
@@ -48,7 +48,8 @@ class MinMaxPenalty:
         interval: Likewise of :data:`flexure.formulas.memberships.INTERVALS`; ``"init"`` takes it that the layers are
             drawn by PyTorch's default initializer.
         clamp: Memberships nearer to an end than that are left alone, which bounds the slopes; in [0, 0.5).
-        before: For the interval ``"init_minmax"``: the network before training, or its state dict.
+        before: For the interval ``"init_minmax"``: the network before training, its state dict, or a weights file. It
+            is read and copied at once, and told by the hash of its numbers.
 
     Exact case: a weight in the center of its interval is not moved by fuzziness; all others keep their side.
 
@@ -64,7 +65,7 @@ class MinMaxPenalty:
     index: str | Mapping[str, Any] | Index = "de_luca_termini"
     interval: str | Mapping[str, Any] | Interval = "init"
     clamp: float = 1e-3
-    before: Earlier | None = field(default=None, repr=False)
+    before: Earlier | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in _KINDS:
@@ -76,6 +77,8 @@ class MinMaxPenalty:
             )
         object.__setattr__(self, "index", as_index(self.index))
         object.__setattr__(self, "interval", as_interval(self.interval))
+        if self.before is not None and not isinstance(self.before, Kept):
+            object.__setattr__(self, "before", Kept(self.before))
         if isinstance(self.interval, Trajectory):
             raise ArgumentError(
                 "MinMaxPenalty: a weight is its own reason for the interval 'trajectory'; take init or init_minmax."
