@@ -13,6 +13,7 @@ from flexure.formulas.fuzziness import INDICES, DeLucaTermini, Yager, as_index
 from flexure.formulas.memberships import Fixed, Minmax, Quantile
 from flexure.formulas.sparsity import excess_kurtosis, hoyer, l1_minus_l2
 from flexure.losses import PENALTIES, CostSensitive, MinMaxPenalty
+from flexure.models.weights import save_weights
 from flexure.runs.training_spec import TrainingSpec
 from flexure.training import Recipe, fit
 
@@ -148,6 +149,32 @@ def test_the_interval_before_training_can_be_given():
         expected += DeLucaTermini()(mu).item()
     assert penalty(model).item() == pytest.approx(expected)
     assert MinMaxPenalty(interval="init_minmax", before=before, clamp=0)(model).item() == pytest.approx(expected)
+
+
+def test_weights_before_stay_as_they_were_and_are_told_by_their_hash(tmp_path):
+    model = net()
+    save_weights(model.state_dict(), tmp_path / "before.safetensors")
+    given = [model, model.state_dict(), tmp_path / "before.safetensors"]
+    penalties = [MinMaxPenalty(interval="init_minmax", before=one, clamp=0) for one in given]
+    assert len({repr(one) for one in penalties[1:]}) == 1 and "before=<weights " in repr(penalties[0])
+    assert penalties[1] == penalties[2] and len(set(penalties[1:])) == 1
+    first = [one(model).item() for one in penalties]
+    (tmp_path / "before.safetensors").unlink()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(0.5)  # all weights nearer to the center of where they were
+    for one, value in zip(penalties, first, strict=True):
+        assert one(model).item() > value + 0.1
+    assert repr(MinMaxPenalty(interval="init_minmax", before=net(1))) != repr(penalties[0])
+    assert "<weights" not in repr(MinMaxPenalty())
+
+
+def test_a_layer_of_one_weight_adds_nothing_and_gets_no_gradient_that_is_not_a_number():
+    model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Conv2d(1, 2, 3))
+    for kind in ("fuzziness", "l1-l2", "hoyer", "kurtosis", "log-kurtosis"):
+        model.zero_grad()
+        MinMaxPenalty(kind)(model).backward()
+        assert all(layer.weight.grad.isfinite().all() for layer in model), kind
 
 
 def test_gradients_reach_parametrized_weights_and_transposed_ones_have_filters_by_output():

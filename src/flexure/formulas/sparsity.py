@@ -25,7 +25,7 @@ def hoyer(weight: torch.Tensor) -> torch.Tensor:
     """
     root, norm = weight.numel() ** 0.5, torch.linalg.vector_norm(weight)
     if weight.numel() < 2:
-        return norm * torch.nan
+        return norm * 0 + torch.nan  # so that a gradient through it is 0, not NaN
     safe = torch.where(norm > 0, norm, 1.0)
     return torch.where(norm > 0, (root - weight.abs().sum() / safe) / (root - 1), torch.nan)
 
