@@ -268,6 +268,14 @@ def test_weights_that_are_no_numbers_are_counted(weight, status):
     assert math.isnan(found["fuzziness"][0]) and np.isnan(found["density"][0]).all()
 
 
+def test_weights_before_that_are_no_numbers_are_counted_as_well():
+    before = conv(torch.ones(2, 2, 3, 3))
+    before.weight.data[0, 0, 0] = torch.nan
+    found = flexure.fuzziness(conv(torch.ones(2, 2, 3, 3)), before=before, interval=["init", "minmax"])
+    assert found.table["status"].tolist() == ["before: non-finite weights: 3 of 36"] * 2
+    assert found.table[["fuzziness", "fuzziness_change", "grown"]].isna().all().all()
+
+
 def test_a_network_without_convolutions_says_so(tmp_path):
     found = flexure.fuzziness(gauge.linear(), gauge.images())
     assert len(found) == 0

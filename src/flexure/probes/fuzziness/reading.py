@@ -42,7 +42,7 @@ def rows(one: Reading, settings: Settings) -> list[Row]:
     """One row per interval and index."""
     n = 0 if one.weight is None else one.weight.numel()
     head: Row = {"layer": one.layer.name, "kind": one.layer.kind, "n": n}
-    if one.weight is None or (problem := one.problem or _problem(one.weight)):
+    if one.weight is None or (problem := one.problem or _problem(one.weight) or _problem(one.before, "before: ")):
         return [
             head | _names(interval, index) | {"status": one.problem if one.weight is None else problem}
             for interval in settings.intervals
@@ -88,10 +88,12 @@ def _status(found: Placed) -> str:
     return MEASURED if found.kept else "every interval is a point: nothing lies in it"
 
 
-def _problem(weight: torch.Tensor) -> str:
+def _problem(weight: torch.Tensor | None, when: str = "") -> str:
+    if weight is None:
+        return ""
     if not weight.numel():
-        return "no weights"
+        return f"{when}no weights"
     if not weight.is_floating_point():
-        return "weights are not floating point"
+        return f"{when}weights are not floating point"
     bad = int((~torch.isfinite(weight)).sum())
-    return f"non-finite weights: {bad:,} of {weight.numel():,}" if bad else ""
+    return f"{when}non-finite weights: {bad:,} of {weight.numel():,}" if bad else ""
