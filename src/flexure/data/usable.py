@@ -41,9 +41,11 @@ def usable_batch(images: Images, positions: Sequence[int], mounted: Mounted) -> 
         low, high = float(x.min()), float(x.max())
         slack = 1e-6 * (bounds[1] - bounds[0])
         if low < bounds[0] - slack or high > bounds[1] + slack:
+            cause = "Already normalized? Give the statistics to Specimen(normalize=...) and pass raw inputs."
+            if tuple(bounds) == (0, 1) and low >= 0 and 16 < high <= 255:
+                cause = "Bytes from 0 to 255? Divide them by 255."
             raise DataError(
                 f"{images.name}: images {int(index[0])} to {int(index[-1])} span [{low:.2f}, {high:.2f}], outside "
-                f"bounds {bounds}. Already normalized? Give the statistics to Specimen(normalize=...) and pass raw "
-                "inputs."
+                f"bounds {bounds}. {cause}"
             )
     return Batch(x, y, index, tuple(skipped.items()))

@@ -18,6 +18,7 @@ from flexure.probes import PROBES
     ("options", "words"),
     [
         ({"eps": [0.1, -0.1]}, r"every eps must be finite, 0 or more; got -0.1 at position 1 of \(0.1, -0.1\)"),
+        ({"eps": None}, "every eps must be finite, 0 or more; got None at position 0"),
         ({"eps": [0.1, 0.05]}, r"eps must rise, each once; got 0.05 after 0.1 in .* Try sorted"),
         ({"eps": [0.1, 0.1]}, "each once; got 0.1 after 0.1"),
         ({"eps": []}, "eps names no budget"),
@@ -64,6 +65,12 @@ def test_images_outside_the_bounds_are_refused_before_any_attack():
     with pytest.raises(DataError, match=r"span .*2\.64\], outside bounds \(0, 1\)\. Already normalized\?"):
         flexure.robustness(linear(5), (x, y), batch_size=4, progress=lambda *step: told.append(step))
     assert not told
+
+
+def test_bytes_are_taken_for_bytes():
+    x, y = labelled(8, 5)
+    with pytest.raises(DataError, match=r"outside bounds \(0, 1\)\. Bytes from 0 to 255\? Divide them by 255\."):
+        flexure.robustness(linear(5), (255 * x.clamp(0, 1), y))
 
 
 def test_labels_that_no_output_stands_for_are_refused_before_any_attack():

@@ -12,6 +12,9 @@ from flexure import Specimen
 from flexure.errors import DataError
 from flexure.perturb.attacks import margins, pgd
 from flexure.probes import PROBES
+from flexure.probes.robustness.outcomes import Outcomes
+from flexure.probes.robustness.settings import Settings
+from flexure.probes.robustness.table import rows_of
 from flexure.results import MEASURED, Result
 
 ATTACKS = ["sign-noise", "fgsm", "pgd", "pgd-margin", "worst"]
@@ -40,6 +43,15 @@ def rows(result, attack: str):
 
 def checks(result, name: str) -> list[dict]:
     return [one for one in result.provenance["sanity"] if one["check"] == name]
+
+
+def test_what_any_attack_fools_within_a_smaller_eps_is_among_the_worst_within_a_larger():
+    settings = Settings((0.1, 0.2), ("pgd",), 5, None, ("random",), 64, 0)
+    right = {name: np.ones((2, 3), np.int8) for name in ("sign-noise", "fgsm", "pgd", "pgd.last")}
+    right["fgsm"][0, 1] = 0  # its step within the larger eps leads beyond where the network is wrong
+    parts = {"index": np.arange(3), "clean": np.ones(3, np.int8), "far": np.zeros(3, np.int8)}
+    found = rows_of(Outcomes({**parts, **right}), settings)
+    assert found["worst"].tolist() == [[1, 0, 1]] * 2 and found["fgsm"].tolist() == [[1, 0, 1], [1, 1, 1]]
 
 
 @pytest.mark.parametrize("attack", ["fgsm", "pgd", "pgd-margin", "worst"])
@@ -79,7 +91,7 @@ def test_a_row_per_attack_and_budget_with_intervals_and_errors_over_images():
     assert found["image_index"].tolist() == list(range(50)) and found["image_label"].tolist() == y.tolist()
     assert set(found.units) >= {"eps", "robust_accuracy", "success", "n"}
     worst = right[3:9].reshape(3, 2, 50).all(0) & right[1:3]
-    assert np.array_equal(worst, right[9:11])
+    assert np.array_equal(np.minimum.accumulate(worst), right[9:11])
 
 
 def test_what_fools_within_a_smaller_budget_fools_within_a_larger_and_clean_accuracy_is_never_exceeded():

@@ -96,7 +96,7 @@ class Settings:
 
 
 def _budgets(eps: Any) -> tuple[float, ...]:
-    given: list[Any] = [eps] if isinstance(eps, numbers.Real) else list(eps)
+    given: list[Any] = [eps] if isinstance(eps, str | numbers.Real) or not hasattr(eps, "__iter__") else list(eps)
     if not given:
         raise ArgumentError("robustness: eps names no budget; give at least one, such as 0.03.")
     for place, value in enumerate(given):

@@ -47,7 +47,7 @@ def cells_of(settings: Settings) -> list[tuple[str, float]]:
 def rows_of(found: Outcomes, settings: Settings) -> dict[str, np.ndarray]:
     """Per attack ``(eps, images)``: 1 where the network was right on the image as it was and under the attack.
 
-    ``clean (1, images)`` is for the images as they are, ``worst`` for all attacks of a budget together, and
+    ``clean (1, images)`` is for the images as they are, ``worst`` for all attacks together within this eps, and
     ``far (1, images)`` for PGD at a very large eps; -1 stands for outputs that were not finite. Empty where nothing was
     attacked.
     """
@@ -60,6 +60,8 @@ def rows_of(found: Outcomes, settings: Settings) -> dict[str, np.ndarray]:
     worst = rows[settings.budget[0]]
     for name in settings.budget[1:]:
         worst = _both(worst, rows[name])
+    for place in range(1, len(worst)):  # a smaller change is within this eps too
+        worst[place] = _both(worst[place - 1], worst[place])
     return {CLEAN: clean, **rows, WORST: worst}
 
 
