@@ -224,6 +224,9 @@ def test_a_network_so_sure_that_its_gradients_vanish_is_said_to_mask_them():
     (warning,) = found.notes
     assert warning.startswith("Warning: signs of gradient masking.")
     assert "The gradient is exactly zero in every pixel of" in warning and "on the margin 0.000" in warning
+    assert warning.endswith("rely on 'worst' alone, and try attacks that use no gradient.")
+    fewer = flexure.robustness(specimen, (x, answers(specimen, x)), eps=[0.3], steps=10, attacks=["pgd"])
+    assert fewer.notes[0].endswith("try the attack 'pgd-margin', or some without gradients.")
 
 
 def test_a_gradient_that_points_the_wrong_way_is_noticed():

@@ -71,9 +71,11 @@ def warnings_of(checks: list[Check]) -> list[str]:
     unsteady = [check.says for check in checks if check.check == "zero-eps" and check.fine is False]
     notes = unsteady + [f"{says} What such a network withstands says nothing." for says in idle]
     if masked:
+        has_margin = any(check.check == "margin" for check in checks)
+        advice = "attacks that use no gradient" if has_margin else "the attack 'pgd-margin', or some without gradients"
         notes.append(
-            f"Warning: signs of gradient masking. {' '.join(masked)} The attacks fail for want of a gradient, so the "
-            "robust accuracies are too high. Try the attack 'pgd-margin', or attacks that use no gradient."
+            f"Warning: signs of gradient masking. {' '.join(masked)} Where a loss has no useful gradient, attacks fail "
+            f"and robust accuracies are too high: rely on 'worst' alone, and try {advice}."
         )
     if slow:
         notes.append(f"Not converged. {' '.join(slow)} More steps would leave less; try steps= of twice as many.")
