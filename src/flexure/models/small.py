@@ -52,7 +52,35 @@ class SmallCNN(nn.Module):
         return self.linear(self.flatten(self.pool3(x)))
 
 
-class LeNet5(nn.Module):
+class _TwoConvolutions(nn.Module):
+    """What the networks after LeCun consist of, whatever they pad and whatever is left of their images."""
+
+    def __init__(self, *, num_classes: int, channels: int, width: float, padding: tuple[int, int], left: int) -> None:
+        super().__init__()
+        first, second, third, fourth = (scaled(n, width) for n in _LENET)
+        self.conv1 = nn.Conv2d(channels, first, 5, padding=padding[0])
+        self.relu1 = nn.ReLU()
+        self.pool1 = nn.MaxPool2d(2)
+        self.conv2 = nn.Conv2d(first, second, 5, padding=padding[1])
+        self.relu2 = nn.ReLU()
+        self.pool2 = nn.MaxPool2d(2)
+        self.flatten = nn.Flatten()
+        self.fc1 = nn.Linear(second * left * left, third)
+        self.relu3 = nn.ReLU()
+        self.fc2 = nn.Linear(third, fourth)
+        self.relu4 = nn.ReLU()
+        self.fc3 = nn.Linear(fourth, num_classes)
+
+    def _convolved(self, x: torch.Tensor) -> torch.Tensor:
+        """Images to maps ``(b, maps, left, left)``."""
+        return self.pool2(self.relu2(self.conv2(self.pool1(self.relu1(self.conv1(x))))))
+
+    def _classified(self, maps: torch.Tensor) -> torch.Tensor:
+        """Maps to logits."""
+        return self.fc3(self.relu4(self.fc2(self.relu3(self.fc1(self.flatten(maps))))))
+
+
+class LeNet5(_TwoConvolutions):
     """LeCun's network for digits in today's form: ReLU and max pooling where the original has tanh and averages.
 
     Images of 28 x 28 are padded to the original's 32 x 32 by the first convolution; 61,706 parameters.
@@ -67,29 +95,14 @@ class LeNet5(nn.Module):
     """
 
     def __init__(self, *, num_classes: int = 10, channels: int = 1, width: float = 1.0) -> None:
-        super().__init__()
-        first, second, third, fourth = (scaled(n, width) for n in _LENET)
-        self.conv1 = nn.Conv2d(channels, first, 5, padding=2)
-        self.relu1 = nn.ReLU()
-        self.pool1 = nn.MaxPool2d(2)
-        self.conv2 = nn.Conv2d(first, second, 5)
-        self.relu2 = nn.ReLU()
-        self.pool2 = nn.MaxPool2d(2)
-        self.flatten = nn.Flatten()
-        self.fc1 = nn.Linear(second * 5 * 5, third)
-        self.relu3 = nn.ReLU()
-        self.fc2 = nn.Linear(third, fourth)
-        self.relu4 = nn.ReLU()
-        self.fc3 = nn.Linear(fourth, num_classes)
+        super().__init__(num_classes=num_classes, channels=channels, width=width, padding=(2, 0), left=_LEFT)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images ``(b, channels, 28, 28)`` to logits ``(b, num_classes)``."""
-        x = self.pool1(self.relu1(self.conv1(x)))
-        x = self.flatten(self.pool2(self.relu2(self.conv2(x))))
-        return self.fc3(self.relu4(self.fc2(self.relu3(self.fc1(x)))))
+        return self._classified(self._convolved(x))
 
 
-class LeNet8(nn.Module):
+class LeNet8(_TwoConvolutions):
     """LeNet-5 for digits of 8 x 8, as scikit-learn has them: both convolutions are padded; 21,386 parameters.
 
     Its convolutions have as many weights as those of :class:`LeNet5`; what is left of the image is 2 x 2.
@@ -101,29 +114,14 @@ class LeNet8(nn.Module):
     """
 
     def __init__(self, *, num_classes: int = 10, channels: int = 1, width: float = 1.0) -> None:
-        super().__init__()
-        first, second, third, fourth = (scaled(n, width) for n in _LENET)
-        self.conv1 = nn.Conv2d(channels, first, 5, padding=2)
-        self.relu1 = nn.ReLU()
-        self.pool1 = nn.MaxPool2d(2)
-        self.conv2 = nn.Conv2d(first, second, 5, padding=2)
-        self.relu2 = nn.ReLU()
-        self.pool2 = nn.MaxPool2d(2)
-        self.flatten = nn.Flatten()
-        self.fc1 = nn.Linear(second * 2 * 2, third)
-        self.relu3 = nn.ReLU()
-        self.fc2 = nn.Linear(third, fourth)
-        self.relu4 = nn.ReLU()
-        self.fc3 = nn.Linear(fourth, num_classes)
+        super().__init__(num_classes=num_classes, channels=channels, width=width, padding=(2, 2), left=2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images ``(b, channels, 8, 8)`` to logits ``(b, num_classes)``."""
-        x = self.pool1(self.relu1(self.conv1(x)))
-        x = self.flatten(self.pool2(self.relu2(self.conv2(x))))
-        return self.fc3(self.relu4(self.fc2(self.relu3(self.fc1(x)))))
+        return self._classified(self._convolved(x))
 
 
-class LeNet(nn.Module):
+class LeNet(_TwoConvolutions):
     """LeCun's network as it is trained on CIFAR-10: no padding in its two convolutions; 62,006 parameters.
 
     Images smaller than 32 x 32 get a frame of zeros; what is left of larger ones is averaged to 5 x 5.
@@ -138,23 +136,8 @@ class LeNet(nn.Module):
     """
 
     def __init__(self, *, num_classes: int = 10, channels: int = 3, width: float = 1.0) -> None:
-        super().__init__()
-        first, second, third, fourth = (scaled(n, width) for n in _LENET)
-        self.conv1 = nn.Conv2d(channels, first, 5)
-        self.relu1 = nn.ReLU()
-        self.pool1 = nn.MaxPool2d(2)
-        self.conv2 = nn.Conv2d(first, second, 5)
-        self.relu2 = nn.ReLU()
-        self.pool2 = nn.MaxPool2d(2)
-        self.flatten = nn.Flatten()
-        self.fc1 = nn.Linear(second * _LEFT * _LEFT, third)
-        self.relu3 = nn.ReLU()
-        self.fc2 = nn.Linear(third, fourth)
-        self.relu4 = nn.ReLU()
-        self.fc3 = nn.Linear(fourth, num_classes)
+        super().__init__(num_classes=num_classes, channels=channels, width=width, padding=(0, 0), left=_LEFT)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images ``(b, channels, H, W)`` to logits ``(b, num_classes)``."""
-        x = self.pool1(self.relu1(self.conv1(padded(x, _SIDE))))
-        x = averaged(self.pool2(self.relu2(self.conv2(x))), _LEFT)
-        return self.fc3(self.relu4(self.fc2(self.relu3(self.fc1(self.flatten(x))))))
+        return self._classified(averaged(self._convolved(padded(x, _SIDE)), _LEFT))
