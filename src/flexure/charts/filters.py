@@ -8,7 +8,7 @@ import altair as alt
 
 from flexure.charts.asked import asked
 from flexure.charts.depth import FITTING, Depth, depth_of
-from flexure.charts.records import GIVEN, INITIALIZED, column, distinct
+from flexure.charts.records import GIVEN, INITIALIZED, column, distinct, has_numbers
 from flexure.charts.scales import Z95
 from flexure.charts.spectra import spectra
 from flexure.charts.theme import INK, MUTED, STROKE, color_scale, configured, dimmed, legend_of, stacked
@@ -82,7 +82,7 @@ def _records(results: Sequence[Result], labels: Sequence[str]) -> tuple[Rows, De
         row
         for result, label, own, places in zip(results, labels, kept, depth.positions, strict=True)
         for suffix, weights in (("", GIVEN), ("_init", INITIALIZED))
-        if not suffix or any(value is not None for value in column(result, "pooling_index_init"))
+        if not suffix or has_numbers(result, "pooling_index_init")
         for row in _of_one(result, {"run": label, "weights": weights}, suffix, own, places)
     ]
     return rows, depth

@@ -6,7 +6,7 @@ from typing import Any
 
 from flexure.results import MEASURED, Result
 
-__all__ = ["GIVEN", "INITIALIZED", "SHUFFLED", "WEIGHTS", "column", "distinct", "records"]
+__all__ = ["GIVEN", "INITIALIZED", "SHUFFLED", "WEIGHTS", "column", "distinct", "has_numbers", "records"]
 
 GIVEN, SHUFFLED, INITIALIZED = "network as given", "channels shuffled", "initialized network"
 WEIGHTS = {GIVEN: "", SHUFFLED: "_shuffled", INITIALIZED: "_init"}
@@ -25,7 +25,7 @@ def records(
         record
         for result, label, places in zip(results, labels, positions, strict=True)
         for weights, suffix in WEIGHTS.items()
-        if any(value is not None for value in column(result, f"R{suffix}")) or not suffix
+        if has_numbers(result, f"R{suffix}") or not suffix
         for record in _of_one(result, {"run": label, "weights": weights}, suffix, places)
     ]
 
@@ -44,6 +44,11 @@ def column(result: Result, name: str, default: Any = None) -> list[Any]:
     if name not in result.table:
         return [default] * len(result)
     return [value if isinstance(value, str) else _finite(value) for value in result.table[name].tolist()]
+
+
+def has_numbers(result: Result, name: str) -> bool:
+    """Whether a column holds anything that was measured."""
+    return any(value is not None for value in column(result, name))
 
 
 def distinct(rows: Sequence[dict[str, Any]], name: str) -> list[Any]:

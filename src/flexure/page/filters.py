@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flexure.charts import chart
-from flexure.charts.records import column
+from flexure.charts.records import column, has_numbers
 from flexure.charts.scales import Z95
 from flexure.charts.theme import colors
 from flexure.page.embed import Picture, picture
@@ -94,9 +94,7 @@ class Contents:
 def contents(results: Sequence[Result], labels: Sequence[str]) -> Contents:
     """The panel's content for these results, one per run."""
     drawn = [
-        (result, label)
-        for result, label in zip(results, labels, strict=True)
-        if any(value is not None for value in column(result, "pooling_index"))
+        (result, label) for result, label in zip(results, labels, strict=True) if has_numbers(result, "pooling_index")
     ]
     return Contents(
         answers=list(map(_answer, results, labels, colors(len(results)))),
@@ -164,7 +162,7 @@ def _is_apart(row: dict[str, Any]) -> bool:
 
 
 def _table(result: Result, label: str) -> Table:
-    compared = any(value is not None for value in column(result, "squared_norm_init"))
+    compared = has_numbers(result, "squared_norm_init")
     rows = []
     for row in _rows(result):
         low, high = row["pooling_index_null_low"], row["pooling_index_null_high"]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from flexure.charts.fuzziness import panels
-from flexure.charts.records import column
+from flexure.charts.records import column, has_numbers
 from flexure.charts.scales import Z95
 from flexure.charts.theme import colors
 from flexure.page.embed import Picture, picture
@@ -124,11 +124,7 @@ class Contents:
 
 def contents(results: Sequence[Result], labels: Sequence[str]) -> Contents:
     """The panel's content for these results, one per run."""
-    drawn = [
-        (result, label)
-        for result, label in zip(results, labels, strict=True)
-        if any(value is not None for value in column(result, "fuzziness"))
-    ]
+    drawn = [(result, label) for result, label in zip(results, labels, strict=True) if has_numbers(result, "fuzziness")]
     named = list(zip(results, labels, strict=True))
     spread = _spread(drawn)
     return Contents(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from flexure.charts.records import GIVEN, WEIGHTS, column
+from flexure.charts.records import GIVEN, WEIGHTS, column, has_numbers
 from flexure.charts.scales import Z95
 from flexure.charts.sensitivity import words_of
 from flexure.charts.theme import colors
@@ -213,7 +213,7 @@ def _table(result: Result, label: str) -> Table:
 
 
 def _is_compared(result: Result, suffix: str) -> bool:
-    return any(value is not None for value in column(result, f"R{suffix}"))
+    return has_numbers(result, f"R{suffix}")
 
 
 def _cells(result: Result, suffix: str) -> list[list[Number | None] | str]:
