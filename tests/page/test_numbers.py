@@ -1,10 +1,13 @@
 import math
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexure.page.numbers import duration, interval, number, plain
+from flexure.page.numbers import duration, interval, number, plain, share_interval
+from flexure.stats import Proportions
 
 
 @pytest.mark.parametrize(
@@ -54,3 +57,11 @@ def test_the_text_is_the_value_to_within_its_last_digit(value, share):
 def test_times_are_told_in_words():
     told = [duration(seconds) for seconds in (0.04, 59.94, 75, 4000, 200_000, math.nan)]
     assert told == ["0.0 s", "59.9 s", "1 min 15 s", "1 h 6 min", "55 h 33 min", ""]
+
+
+def test_the_interval_of_a_share_is_wilsons_and_stays_within_0_and_1():
+    """Up to the n - 1 in a standard error, by which 200 images are worth 199."""
+    shares = Proportions.of(torch.arange(200)[None] < torch.tensor([[199], [200], [0], [57]]))
+    words = [share_interval(float(p), float(se), 200) for p, se in zip(shares.value, shares.se, strict=True)]
+    ends = [[float(end) for end in one.split(" to ")] for one in words]
+    assert np.allclose(ends, np.transpose(shares.wilson()), atol=7e-4)

@@ -7,13 +7,12 @@ from flexure.charts.draw import chart
 from flexure.charts.records import column
 from flexure.charts.theme import colors
 from flexure.page.embed import Picture, picture
-from flexure.page.numbers import Number, interval, number
+from flexure.page.numbers import Number, interval, number, share_interval
 from flexure.results import MEASURED, Result
 
 __all__ = ["contents"]
 
 _HEIGHT = 300
-_ALL_RIGHT = 3.0  # of n images at most so many go unnoticed one time in twenty, where none was found
 
 
 @dataclass(frozen=True)
@@ -92,15 +91,8 @@ def _answer(result: Result, label: str, color: str) -> Answer:
     right, loss = (_pair(result, name, at) for name in ("accuracy", "loss"))
     count = int(column(result, "n", 0)[at] or 0)
     return Answer(
-        label, color, _rows(result, label)[at], _in_words(*right, count), interval(*loss), not (levels[at] or 0.0)
+        label, color, _rows(result, label)[at], share_interval(*right, count), interval(*loss), not (levels[at] or 0.0)
     )
-
-
-def _in_words(value: float | None, error: float | None, n: int) -> str:
-    """The interval; where every answer is right or every one is wrong, what that says about further images."""
-    if error != 0 or n <= _ALL_RIGHT or value not in (0.0, 1.0):
-        return interval(value, error)
-    return f"at least {1 - _ALL_RIGHT / n:.3g}" if value == 1.0 else f"at most {_ALL_RIGHT / n:.2g}"
 
 
 def _pair(result: Result, name: str, at: int) -> tuple[float | None, float | None]:

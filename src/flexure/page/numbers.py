@@ -6,7 +6,7 @@ from typing import Any
 
 from flexure.charts.scales import Z95
 
-__all__ = ["Number", "as_given", "duration", "interval", "number", "plain"]
+__all__ = ["Number", "as_given", "duration", "interval", "number", "plain", "share_interval"]
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -75,6 +75,25 @@ def interval(value: float | None, error: float | None) -> str:
         return ""
     places = _places(error) if error > 0 else _places(value, digits=4)
     return f"{_fixed(value - Z95 * error, places)} to {_fixed(value + Z95 * error, places)}"
+
+
+def share_interval(value: float | None, error: float | None, n: int) -> str:
+    """Wilson's 95 % interval of a share, in words: within 0 and 1, and with a width where all images or none were so.
+
+    A share that is a mean over draws knows more than that of as many single answers: its standard error says how many
+    of them it is worth.
+
+    >>> share_interval(0.995, 0.005, 200), share_interval(1.0, 0.0, 500), share_interval(0.5, 0.02, 150)
+    ('0.972 to 0.999', '0.9924 to 1.0000', '0.461 to 0.539')
+    """
+    if value is None or error is None or not math.isfinite(value) or not math.isfinite(error) or n < 1:
+        return ""
+    worth = value * (1 - value) / error**2 if error > 0 else float(n)
+    pull = Z95**2 / worth
+    middle, half = value + pull / 2, math.sqrt(pull * value * (1 - value) + pull**2 / 4)
+    low, high = max((middle - half) / (1 + pull), 0.0), min((middle + half) / (1 + pull), 1.0)
+    places = max(_places(half / (1 + pull)), 3)
+    return f"{_fixed(low, places)} to {_fixed(high, places)}"
 
 
 def plain(value: float, digits: int = 3) -> str:
