@@ -105,3 +105,9 @@ def test_another_quantity_is_refused_with_those_there_are():
 def test_it_is_drawn_without_a_browser(tmp_path):
     flexure.chart([result(), result("b")], y=["robust_accuracy", "by_step"]).save(tmp_path / "two.svg")
     assert "<svg" in (tmp_path / "two.svg").read_text(encoding="utf-8")
+
+
+def test_lines_over_steps_are_named_by_their_eps():
+    spec = written(flexure.chart([result("one"), result("two", lost=0.05)], y="by_step"))
+    names = [rows for rows in spec["datasets"].values() if "words" in rows[0]]
+    assert [row["words"] for row in names[0]] == ["eps 0.03", "eps 0.1"] and {row["step"] for row in names[0]} == {0}

@@ -8,7 +8,7 @@ import numpy as np
 
 from flexure.charts.asked import asked
 from flexure.charts.records import column
-from flexure.charts.theme import STROKE, UPRIGHT, color_scale, configured, legend_of, stacked
+from flexure.charts.theme import MUTED, STROKE, UPRIGHT, color_scale, configured, legend_of, stacked
 from flexure.results import Result
 
 __all__ = ["BY_STEP", "QUANTITIES", "draw"]
@@ -62,11 +62,16 @@ def _curves(results: Sequence[Result], labels: Sequence[str], name: str, legend:
     title, what = QUANTITIES[name]
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         x=alt.X(
-            "eps:Q", axis=alt.Axis(title=f"eps: {_unit(results)}", grid=True, format="~g"), scale=alt.Scale(nice=False)
+            "eps:Q",
+            axis=alt.Axis(title=f"eps: {_unit(results)}", grid=True, format="~g", tickCount=10),
+            scale=alt.Scale(nice=False),
         ),
         **_channels(rows, list(labels), many, legend),
     )
-    look: dict[str, Any] = {"axis": alt.Axis(title=name, grid=True, **UPRIGHT), "scale": alt.Scale(domain=[0, 1])}
+    look: dict[str, Any] = {
+        "axis": alt.Axis(title=_spoken(name), grid=True, **UPRIGHT),
+        "scale": alt.Scale(domain=[0, 1]),
+    }
     band = base.mark_area(opacity=0.13).encode(
         y=alt.Y("low:Q", **look), y2="high:Q", strokeDash=alt.value([1, 0]), detail=["run:N", "attack:N"]
     )
@@ -77,6 +82,10 @@ def _curves(results: Sequence[Result], labels: Sequence[str], name: str, legend:
     subtitle = [f"{what} {'Bands: 95 % intervals over images.' if name == 'robust_accuracy' else ''}".strip()]
     layers = [band, line, dots] if name == "robust_accuracy" else [line, dots]
     return alt.layer(*layers, title=alt.TitleParams(title, subtitle=subtitle)).properties(width=_WIDTH, height=_HEIGHT)
+
+
+def _spoken(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _unit(results: Sequence[Result]) -> str:
@@ -122,7 +131,7 @@ def _steps(results: Sequence[Result], labels: Sequence[str], legend: bool) -> An
         x=alt.X("step:Q", axis=alt.Axis(title="steps", grid=True, tickMinStep=1), scale=alt.Scale(nice=False)),
         y=alt.Y(
             "value:Q",
-            axis=alt.Axis(title="robust_accuracy", grid=True, **UPRIGHT),
+            axis=alt.Axis(title=_spoken("robust_accuracy"), grid=True, **UPRIGHT),
             scale=alt.Scale(domain=[0, 1]),
         ),
         **_channels(rows, list(labels), many, legend),
@@ -130,8 +139,11 @@ def _steps(results: Sequence[Result], labels: Sequence[str], legend: bool) -> An
     tooltip = [alt.Tooltip(f"{name}:N") for name in ("run", "attack", "eps", "step")]
     numbers = [*tooltip, alt.Tooltip("value:Q", format=".3f")]
     line = base.mark_line(strokeWidth=1.8).encode(tooltip=numbers, detail=["run:N", "attack:N", "eps:N"])
+    first = [row for row in rows if row["step"] == 0 and (row["run"], row["attack"]) == (rows[0]["run"], "pgd")]
+    told = alt.Chart(alt.InlineData(values=[{**row, "words": f"eps {row['eps']:g}"} for row in first]))
+    names = told.mark_text(align="left", dx=6, dy=-7, color=MUTED).encode(x="step:Q", y="value:Q", text="words:N")
     words = alt.TitleParams(title, subtitle=[what])
-    return line.properties(width=_WIDTH, height=_HEIGHT, title=words)
+    return alt.layer(names, line, title=words).properties(width=_WIDTH, height=_HEIGHT)
 
 
 def _by_step(result: Result, label: str) -> Rows:
